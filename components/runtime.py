@@ -5,7 +5,7 @@ because Docker refuses uploads into a container with a read-only root. A carrier
 the uploads; the service mounts the volume read-only. A changed file means a new volume and carrier, then a replaced
 service, then the old ones go: the service is down only for its own restart.
 
-Spellings here are those that keep a refresh clean ("0.5", "1m0s", ``CAP_`` names, memory with memory_swap, no platform).
+Spellings here are those that keep a refresh clean ("0.5", "1.0", "1m0s", ``CAP_`` names, memory with memory_swap, no platform).
 """
 
 import hashlib
@@ -38,6 +38,7 @@ CREATE_TIMEOUT: Final = "15m"
 LOG_OPTIONS: Final = {"max-size": "10m", "max-file": "3"}
 SERVICE_NETWORKS: Final = frozenset({NetworkName.PHOENIX, NetworkName.MONITORING})
 """Where a service answers to its own names; elsewhere only to the aliases that it asks for."""
+JOB_NOFILE: Final = 4096
 NO_PRIVILEGE_GAIN: Final = "no-new-privileges=true"
 
 
@@ -76,6 +77,14 @@ def probe_command(health: Health, live: bool) -> list[str]:
     if live:
         common += ["--reload-dir", LIVE_DIR]
     return ["CMD", PROBE, mode, *common, *arguments]
+
+
+def _ulimits(nofile: int) -> list[docker.ContainerUlimitArgs]:
+    """Both always: one alone makes the engine add its own default of the other, which a refresh shows as drift."""
+    return [
+        docker.ContainerUlimitArgs(name="nofile", soft=nofile, hard=nofile),
+        docker.ContainerUlimitArgs(name="core", soft=0, hard=0),
+    ]
 
 
 def content_hash(files: Mapping[str, str], modes: Mapping[str, str], owner: str) -> str:
@@ -123,7 +132,7 @@ class ContainerRuntime(pulumi.ComponentResource):
 
     # ---- names and labels
 
-    def _name(self, name: str) -> str:
+    def _docker_name(self, name: str) -> str:
         return docker_name(self._stack, name)
 
     def _label_values(self, service: str, role: Role, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -148,7 +157,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         suffix = pulumi.Output.from_input(self._probe_image).apply(
             lambda reference: hashlib.sha256(reference.encode()).hexdigest()[:16]
         )
-        name = pulumi.Output.concat(self._name("probe-"), suffix)
+        name = pulumi.Output.concat(self._docker_name("probe-"), suffix)
         create_first = pulumi.ResourceOptions(parent=self, delete_before_replace=False)
         volume = docker.Volume("probe", name=name, labels=self._volume_labels("probe", Role.PROBE), opts=create_first)
         self._probe_carrier = docker.Container(
@@ -177,10 +186,10 @@ class ContainerRuntime(pulumi.ComponentResource):
                 lambda both: content_hash(both[0], modes, f"{uid}:{gid} {both[1]}")
             )
         )
-        hashed_name = pulumi.Output.concat(self._name(f"{service}-{role.value}-"), digest)
+        hashed_name = pulumi.Output.concat(self._docker_name(f"{service}-{role.value}-"), digest)
         volume = docker.Volume(
             f"{service}-{role.value}",
-            name=self._name(f"{service}-{role.value}") if role is Role.LIVE else hashed_name,
+            name=self._docker_name(f"{service}-{role.value}") if role is Role.LIVE else hashed_name,
             labels=self._volume_labels(service, role),
             opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=False),
         )
@@ -215,7 +224,7 @@ class ContainerRuntime(pulumi.ComponentResource):
                 raise ValueError(f"{service}: volume {name!r} is shared but no workload declared it before")
             made = docker.Volume(
                 f"{name}-data",
-                name=self._name(name),
+                name=self._docker_name(name),
                 labels=self._volume_labels(service, Role.DATA),
                 opts=pulumi.ResourceOptions(parent=self, protect=True),
             )
@@ -224,7 +233,7 @@ class ContainerRuntime(pulumi.ComponentResource):
             script = f"chown 0:0 {target} && chmod {volume.mode} {target} && chown {uid}:{gid} {target}"
             init = docker.Container(
                 f"{name}-init",
-                name=self._name(f"{name}-init"),
+                name=self._docker_name(f"{name}-init"),
                 image=self._toolbox_image,
                 entrypoints=["/bin/sh", "-c"],
                 command=[script],
@@ -254,12 +263,12 @@ class ContainerRuntime(pulumi.ComponentResource):
 
     def _attempt(self, name: str) -> dict[str, str]:
         """A one-shot that failed is tried again: its label then differs, and a changed label replaces it."""
-        state = self._jobs.get(self._name(name))
+        state = self._jobs.get(self._docker_name(name))
         attempt = 1 if state is None else state.attempt + (0 if state.succeeded else 1)
         return {Label.ATTEMPT: str(attempt)}
 
     def _check_exit(self, container: docker.Container, name: str) -> None:
-        full = self._name(name)
+        full = self._docker_name(name)
 
         def check(code: int | None) -> int:
             if code:
@@ -306,7 +315,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         containers = [
             self._service(workload, replica, mounts, depends, opts) for replica in range(1, workload.replicas + 1)
         ]
-        names = tuple(self._name(replica_name(service, r)) for r in range(1, workload.replicas + 1))
+        names = tuple(self._docker_name(replica_name(service, r)) for r in range(1, workload.replicas + 1))
         return Running(containers=tuple(containers), names=names)
 
     @staticmethod
@@ -337,7 +346,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         health = workload.health
         return docker.Container(
             replica_name(service, replica),
-            name=self._name(replica_name(service, replica)),
+            name=self._docker_name(replica_name(service, replica)),
             hostname=replica_name(service, replica) if networks else None,
             image=workload.image,
             entrypoints=list(workload.entrypoint) if workload.entrypoint is not None else None,
@@ -373,12 +382,9 @@ class ContainerRuntime(pulumi.ComponentResource):
             memory=resources.memory_mib,
             memory_swap=resources.memory_mib,
             memory_reservation=resources.memory_reserved_mib or None,
-            cpus=f"{resources.cpus:g}",
+            cpus=str(float(resources.cpus)),
             cpu_shares=round(1024 * resources.cpus_reserved) or None,
-            ulimits=[
-                docker.ContainerUlimitArgs(name="nofile", soft=workload.nofile, hard=workload.nofile),
-                docker.ContainerUlimitArgs(name="core", soft=0, hard=0),
-            ],
+            ulimits=_ulimits(workload.nofile),
             log_driver="json-file",
             log_opts=LOG_OPTIONS,
             restart="unless-stopped",
@@ -428,7 +434,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         networks = self._networks_of(job.networks, job.service.value, 1, own_name=False)
         container = docker.Container(
             job.name,
-            name=self._name(job.name),
+            name=self._docker_name(job.name),
             image=job.image,
             entrypoints=list(job.entrypoint) if job.entrypoint is not None else None,
             command=list(job.command),
@@ -449,8 +455,8 @@ class ContainerRuntime(pulumi.ComponentResource):
             or None,
             memory=job.memory_mib,
             memory_swap=job.memory_mib,
-            cpus=f"{job.cpus:g}",
-            ulimits=[docker.ContainerUlimitArgs(name="core", soft=0, hard=0)],
+            cpus=str(float(job.cpus)),
+            ulimits=_ulimits(JOB_NOFILE),
             log_driver="json-file",
             log_opts=LOG_OPTIONS,
             labels=self._container_labels(job.service.value, Role.JOB, self._attempt(job.name)),

@@ -1,0 +1,66 @@
+"""The stack's outputs: an interface. The operator's command, the tests and users' scripts rely on these names."""
+
+from collections.abc import Mapping
+
+import pulumi
+
+from components.names import EDGE_OTLP_APPLICATION_ALIASES, NetworkName, Port, Service
+from components.networks import Networks
+from components.runtime import Running
+from components.secrets import Password
+from components.settings import Settings
+
+
+def endpoints(settings: Settings) -> dict[str, str]:
+    """Full URLs without a path, as seen from the host (or under the first public name)."""
+    host = settings.public_names[0] if settings.public_names else "localhost"
+    ports = settings.ports
+    return {
+        "phoenix": f"https://{host}:{ports.phoenix}",
+        "grafana": f"https://{host}:{ports.grafana}",
+        "prometheus": f"https://{host}:{ports.prometheus}",
+        "alertmanager": f"https://{host}:{ports.alertmanager}",
+        "otlp_grpc": f"https://{host}:{ports.otlp_grpc}",
+        "otlp_http": f"https://{host}:{ports.otlp_http}",
+    }
+
+
+def endpoints_internal() -> dict[str, str]:
+    """The same as seen from a container on application-network."""
+    collector, phoenix = EDGE_OTLP_APPLICATION_ALIASES
+    return {
+        "otlp_grpc": f"https://{collector}:{Port.OTLP_GRPC}",
+        "otlp_http": f"https://{collector}:{Port.OTLP_HTTP}",
+        "phoenix": f"https://{phoenix}:{Port.PHOENIX}",
+    }
+
+
+def export(
+    *,
+    settings: Settings,
+    networks: Networks,
+    ca_certificate: pulumi.Output[str],
+    running: Mapping[Service, Running],
+    logins: Mapping[str, Mapping[str, pulumi.Input[str]]],
+    tokens: Mapping[str, Password],
+    stand_ins: list[str],
+) -> None:
+    """Export everything. ``credentials`` is one secret."""
+    pulumi.export(
+        "containers",
+        {service.value: list(run.names) if len(run.names) > 1 else run.names[0] for service, run in running.items()},
+    )
+    pulumi.export("endpoints", endpoints(settings))
+    pulumi.export("endpoints_internal", endpoints_internal())
+    credentials = {**logins, "ingest_tokens": {name: token.value for name, token in tokens.items()}}
+    pulumi.export("credentials", pulumi.Output.secret(credentials))
+    pulumi.export("ca_certificate", ca_certificate)
+    pulumi.export(
+        "networks",
+        {
+            "phoenix": networks[NetworkName.PHOENIX].name,
+            "monitoring": networks[NetworkName.MONITORING].name,
+            "application": networks[NetworkName.APPLICATION].name,
+        },
+    )
+    pulumi.export("stand_ins", stand_ins)

@@ -1,0 +1,3 @@
+module agentstack/probe
+
+go 1.22

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// reloader asks the service to reload when its live files have changed since it started.
+//
+// Live files are rewritten in a running container's volume (a token added, a certificate renewed). The
+// signal comes from inside: `docker kill` would disarm the container's restart policy.
+type reloader struct {
+	dir    string
+	signal string
+	state  string
+}
+
+var reloadSignals = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
+
+// digest is over the names and contents of every file below dir.
+func (l *reloader) digest() (string, error) {
+	sum := sha256.New()
+	err := filepath.WalkDir(l.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%s\x00%d\x00", path, len(text))
+		sum.Write(text)
+		return nil
+	})
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// note signals the service if its live files are not those it last took up, and says so.
+//
+// The state holds the start of PID 1, the digest taken up and the digest last seen: files are taken up
+// only when two probes in a row saw the same, so never half-written.
+func (l *reloader) note(restarts *restarter) string {
+	if l.dir == "" {
+		return ""
+	}
+	first, err := restarts.read(1)
+	if err != nil {
+		return "reload impossible: " + err.Error()
+	}
+	now, err := l.digest()
+	if err != nil {
+		return "reload impossible: " + err.Error()
+	}
+	life := fmt.Sprint(first.started)
+	text, _ := os.ReadFile(l.state)
+	fields := strings.Fields(string(text))
+	if len(fields) != 3 || fields[0] != life {
+		return l.save(life, now, now, "")
+	}
+	taken, seen := fields[1], fields[2]
+	switch {
+	case now == taken:
+		return ""
+	case now != seen:
+		return l.save(life, taken, now, "live files changed")
+	}
+	own, err := restarts.ownNamespace()
+	if err != nil || !own {
+		return "reload refused: process ids are not the container's own"
+	}
+	targets := []process{first}
+	if inits[first.name] {
+		if targets, err = restarts.children(); err != nil {
+			return "reload impossible: " + err.Error()
+		}
+	}
+	for _, target := range targets {
+		if err := restarts.kill(target.pid, reloadSignals[l.signal]); err != nil {
+			return fmt.Sprintf("reload failed: %s (%d): %v", target.name, target.pid, err)
+		}
+	}
+	return l.save(life, now, now, "live files changed: sent SIG"+l.signal)
+}
+
+func (l *reloader) save(life, taken, seen, note string) string {
+	draft := l.state + ".new"
+	if err := os.WriteFile(draft, []byte(life+" "+taken+" "+seen), 0o600); err != nil {
+		return "reload state can't be written: " + err.Error()
+	}
+	if err := os.Rename(draft, l.state); err != nil {
+		return "reload state can't be written: " + err.Error()
+	}
+	return note
+}
