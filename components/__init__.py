@@ -1,1 +1,1 @@
-"""What is provisioned: one ComponentResource per thing, one module (or folder, where it has configuration of its own) each."""
+"""What is provisioned: one ComponentResource per thing, one module or folder each."""

@@ -1,6 +1,7 @@
 """What the program asks of the Docker engine before it declares anything: its size, its networks, its one-shots.
 
-Read through the Docker command line, so that contexts, ``DOCKER_HOST`` and TLS settings hold as they do for the operator.
+Read through the Docker command line, so that contexts, ``DOCKER_HOST`` and TLS settings hold as they do for
+the operator.
 """
 
 import ipaddress
@@ -44,9 +45,7 @@ def _docker(*arguments: str) -> str:
     if binary is None:
         raise EngineError("the docker command was not found: install Docker's command line (`make up` does it for you)")
     try:
-        done = subprocess.run(  # noqa: S603 - our own arguments
-            [binary, *arguments], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run([binary, *arguments], capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"`docker {arguments[0]}` did not answer within 60 s: is the engine overloaded?") from error
     if done.returncode:
@@ -85,7 +84,13 @@ def _jobs(stack: str) -> dict[str, JobState]:
     names = []
     for role in (Role.JOB, Role.INIT):
         listed = _docker(
-            "ps", "--all", "--quiet", "--filter", f"label={Label.STACK}={stack}", "--filter", f"label={Label.ROLE}={role}"
+            "ps",
+            "--all",
+            "--quiet",
+            "--filter",
+            f"label={Label.STACK}={stack}",
+            "--filter",
+            f"label={Label.ROLE}={role}",
         )
         names += listed.split()
     return {

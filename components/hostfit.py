@@ -38,7 +38,7 @@ def unmendable(settings: Settings, engine: Engine) -> list[Problem]:
                     Problem(
                         f"networks.{key}.subnet",
                         f'"{ours}"',
-                        f"overlaps {theirs} of the engine's network {name!r}; choose a free range or remove that network",
+                        f"overlaps {theirs} of the engine's network {name!r}; choose a free range or remove that one",
                     )
                 )
     return problems
@@ -50,9 +50,7 @@ def misfits(settings: Settings, engine: Engine) -> list[Problem]:
     sizes, replicas = settings.sizes(), settings.service_replicas()
     for key, size in sizes.items():
         if size.cpus > engine.cpus:
-            problems.append(
-                Problem(f"{key}.cpus", f"{size.cpus:g}", f"the host has {engine.cpus} cores; at most that")
-            )
+            problems.append(Problem(f"{key}.cpus", f"{size.cpus:g}", f"the host has {engine.cpus} cores; at most that"))
         if size.memory_mib > engine.memory_mib:
             problems.append(
                 Problem(f"{key}.memoryMib", str(size.memory_mib), f"the host has {engine.memory_mib} MiB; at most that")
@@ -66,7 +64,9 @@ def misfits(settings: Settings, engine: Engine) -> list[Problem]:
     if memory > engine.memory_mib:
         problems.append(
             Problem(
-                "*.memoryReservedMib", str(memory), f"the reservations together exceed the host's {engine.memory_mib} MiB"
+                "*.memoryReservedMib",
+                str(memory),
+                f"the reservations together exceed the host's {engine.memory_mib} MiB",
             )
         )
     disk = PRODUCTION_DISK_MIB if settings.production else DISK_MIB
@@ -77,7 +77,9 @@ def misfits(settings: Settings, engine: Engine) -> list[Problem]:
     if settings.production:
         if engine.cpus < PRODUCTION_CPUS:
             problems.append(
-                Problem("production", "true", f"the host has {engine.cpus} cores; production asks for {PRODUCTION_CPUS}")
+                Problem(
+                    "production", "true", f"the host has {engine.cpus} cores; production asks for {PRODUCTION_CPUS}"
+                )
             )
         if engine.memory_mib < PRODUCTION_MEMORY_MIB:
             problems.append(

@@ -50,12 +50,20 @@ def local_images(path: Path, lock: Lock) -> dict[str, dict[str, object]]:
     return found
 
 
+def mirrored(reference: str, mirror: str | None) -> str:
+    """The same reference at a mirror: its registry host is replaced, official images keep their ``library/``."""
+    if mirror is None:
+        return reference
+    host, slash, path = reference.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return f"{mirror}/{path}"
+    return f"{mirror}/{reference if slash else f'library/{reference}'}"
+
+
 class ImageSet(pulumi.ComponentResource):
     """Every image of the lock; ``images[key]`` is an image id (``sha256:...``)."""
 
-    def __init__(
-        self, name: str, lock: Lock, settings: Settings, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, lock: Lock, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("agentstack:observability:ImageSet", name, {}, opts)
         self._stand_ins: set[str] = set()
         self._references: dict[str, pulumi.Input[str]] = {}
@@ -73,18 +81,17 @@ class ImageSet(pulumi.ComponentResource):
     def _registry(self, key: str, entry: Entry, lock: Lock, mirror: str | None) -> pulumi.Output[str]:
         options = pulumi.ResourceOptions(parent=self)
         if not entry.built:
-            reference = lock.reference(key, mirror)
+            reference = mirrored(lock.reference(key), mirror)
             return docker.RemoteImage(f"image-{key}", name=reference, keep_locally=True, opts=options).image_id
-        context = ROOT / "images" / key
+        context = ROOT / str(entry.context)
+        base = mirrored(lock.base_reference(key), mirror)
         recipe = recipe_hash(context)
         return docker.RemoteImage(
             f"image-{key}",
             name=f"agentstack/{key}:{recipe}",
             keep_locally=True,
-            build=docker.RemoteImageBuildArgs(
-                context=str(context), build_args={"BASE": lock.base_reference(key, mirror)}, remove=True
-            ),
-            triggers={"recipe": recipe, "base": lock.base_reference(key, None)},
+            build=docker.RemoteImageBuildArgs(context=str(entry.context), build_args={"BASE": base}, remove=True),
+            triggers={"recipe": recipe, "base": lock.base_reference(key)},
             opts=options,
         ).image_id
 

@@ -23,9 +23,7 @@ def subnet_of(settings: Settings, network: NetworkName) -> ipaddress.IPv4Network
 class Networks(pulumi.ComponentResource):
     """All networks, by name: ``networks[NetworkName.PHOENIX]``."""
 
-    def __init__(
-        self, name: str, stack: str, settings: Settings, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, stack: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("agentstack:observability:Networks", name, {}, opts)
         self._networks: dict[NetworkName, docker.Network] = {}
         for network in NetworkName:

@@ -1,9 +1,9 @@
 """Turns a Workload into Docker containers. The only module that knows ``docker.Container``.
 
 What runs is always what was declared: a workload's files go into a volume named by the hash of their contents,
-because Docker refuses uploads into a container with a read-only root. A carrier container, which never starts, holds
-the uploads; the service mounts the volume read-only. A changed file means a new volume and carrier, then a replaced
-service, then the old ones go: the service is down only for its own restart.
+because Docker refuses uploads into a container with a read-only root. A carrier container, which never starts,
+holds the uploads; the service mounts the volume read-only. A changed file means a new volume and carrier, then a
+replaced service, then the old ones go: the service is down only for its own restart.
 
 Spellings here are those that keep a refresh clean ("0.5", "1.0", "1m0s", ``CAP_`` names, memory with memory_swap, no platform).
 """
@@ -337,10 +337,10 @@ class ContainerRuntime(pulumi.ComponentResource):
             data = self._data_volume(volume, service, replica, workload.uid, workload.gid)
             mounts.append(self._mount(data.name, volume.target, volume.read_only))
             waits.append(next(init for made, init in self._data.values() if made is data))
-        for path in workload.host_paths:
-            mounts.append(
-                docker.ContainerMountArgs(type="bind", source=path.source, target=path.target, read_only=path.read_only)
-            )
+        mounts.extend(
+            docker.ContainerMountArgs(type="bind", source=path.source, target=path.target, read_only=path.read_only)
+            for path in workload.host_paths
+        )
         networks = self._networks_of(workload.networks, service, replica, own_name=True)
         resources = workload.resources
         health = workload.health
@@ -358,9 +358,7 @@ class ContainerRuntime(pulumi.ComponentResource):
             user=f"{workload.uid}:{workload.gid}",
             init=workload.init,
             read_only="writable-root" not in workload.exceptions,
-            capabilities=docker.ContainerCapabilitiesArgs(
-                adds=sorted(workload.capabilities) or None, drops=["ALL"]
-            ),
+            capabilities=docker.ContainerCapabilitiesArgs(adds=sorted(workload.capabilities) or None, drops=["ALL"]),
             security_opts=[NO_PRIVILEGE_GAIN],
             pid_mode="host" if workload.host_pid else None,
             network_mode=None if networks else "none",

@@ -101,7 +101,10 @@ class Health:
 
 @dataclass(frozen=True)
 class Workload:
-    """Everything about one service. Paths of ``files`` are below /etc/agentstack, of ``live_files`` below /etc/agentstack-live."""
+    """Everything about one service.
+
+    Paths of ``files`` are below /etc/agentstack, those of ``live_files`` below /etc/agentstack-live.
+    """
 
     service: Service
     image: pulumi.Input[str]
@@ -130,7 +133,7 @@ class Workload:
     start_after: tuple[pulumi.Resource, ...] = ()
     host_pid: bool = False
     init: bool = True
-    """docker-init as PID 1: reaps, forwards signals, and lets the probe end the service (a PID 1 can't be killed from inside)."""
+    """docker-init as PID 1: it reaps, forwards signals, and lets the probe end the service (which it can't as PID 1)."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     """Name of an exception from EXCEPTIONS -> the reason."""
 
@@ -153,7 +156,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Job:
-    """A one-shot: runs to its end before what starts after it; a non-zero exit fails this `up` and is tried again by the next."""
+    """A one-shot: runs to its end before what starts after it.
+
+    A non-zero exit fails this `up` and is tried again by the next.
+    """
 
     name: str
     service: Service

@@ -42,7 +42,7 @@ class PostgresSettings(Size):
     def _fits(self) -> Self:
         if mebibytes(self.shared_buffers) > self.memory_mib / 2:
             raise ValueError(
-                f"sharedBuffers {self.shared_buffers} is over half of memoryMib {self.memory_mib}; lower it (a quarter is usual)"
+                f"sharedBuffers {self.shared_buffers} is over half of memoryMib {self.memory_mib}; a quarter is usual"
             )
         if mebibytes(self.min_wal_size) >= mebibytes(self.max_wal_size):
             raise ValueError(f"minWalSize {self.min_wal_size} must be below maxWalSize {self.max_wal_size}")

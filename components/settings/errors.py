@@ -19,7 +19,9 @@ class Problem:
 
     def __str__(self) -> str:
         shown = f" = {self.value}" if self.value else ""
-        return f"agentstack:stack.{self.path}{shown}: {self.message}" if self.path else f"agentstack:stack: {self.message}"
+        return (
+            f"agentstack:stack.{self.path}{shown}: {self.message}" if self.path else f"agentstack:stack: {self.message}"
+        )
 
 
 class SettingsError(ValueError):
