@@ -1,7 +1,7 @@
 """Starts Phoenix with its secrets read from files: Phoenix has no ``*_FILE`` variables of its own.
 
-Runs inside the container, by the image's own interpreter, with the standard library alone. Phoenix then runs in this very
-process, so that signals reach it. A variable that is set here shows in neither ``docker inspect`` nor ``/proc/<pid>/environ``.
+Runs inside the container, by the image's own interpreter, with the standard library alone. Phoenix then runs in this
+very process, so that signals reach it. A variable set here shows in neither ``docker inspect`` nor ``/proc/1/environ``.
 
     launcher.py serve             what Phoenix's own image does by default
     launcher.py migrate           bring the schema up to this version, once, before any replica starts
@@ -47,7 +47,8 @@ def load_secrets(directory: Path, environment: MutableMapping[str, str]) -> None
         try:
             value = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise LauncherError(f"secret file {path} can't be read ({error.strerror}): run `pulumi up` again") from error
+            reason = error.strerror
+            raise LauncherError(f"secret file {path} can't be read ({reason}): run `pulumi up` again") from error
         if not value:
             raise LauncherError(f"secret file {path} is empty: run `pulumi up` again")
         environment[variable] = value
@@ -109,7 +110,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     address = database_address(os.environ.get("PHOENIX_SQL_DATABASE_URL", ""))
     if not wait_for_database(address):
-        _say(f"no answer from PostgreSQL at {address[0]}:{address[1]} for {DATABASE_WAIT_SECONDS:.0f} s; starting anyway")
+        host, port = address
+        _say(f"no answer from PostgreSQL at {host}:{port} for {DATABASE_WAIT_SECONDS:.0f} s; starting anyway")
     if mode == "migrate":
         return migrate(lambda command: subprocess.run(command, check=False).returncode)
     try:

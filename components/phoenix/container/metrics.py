@@ -1,7 +1,7 @@
 """Phoenix's metrics on its TLS port, behind a token (Phoenix's hook: PHOENIX_FASTAPI_MIDDLEWARE_PATHS).
 
-Phoenix's own metrics server speaks plaintext, asks for nothing, and listens on all addresses at a fixed port; it stays off.
-The same registry is served here at ``/metrics`` on 6006. Runs inside the container; the token itself is not there,
+Phoenix's own metrics server speaks plaintext, asks for nothing, and listens on all addresses at a fixed port; it stays
+off. The same registry is served here at ``/metrics`` on 6006. Runs inside the container; the token itself is not there,
 only its SHA-256.
 """
 
@@ -32,7 +32,7 @@ class Metrics(BaseHTTPMiddleware):
     """Answers ``GET /metrics``; everything else passes, timed as Phoenix itself would time it."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Raises OSError or ValueError without a digest: Phoenix then does not start, rather than serve metrics to anyone."""
+        """Raises OSError or ValueError without a digest: Phoenix then does not start, rather than tell anyone."""
         super().__init__(app)
         digest = TOKEN_SHA256.read_text(encoding="ascii").strip()
         if len(bytes.fromhex(digest)) != hashlib.sha256().digest_size:

@@ -1,9 +1,9 @@
 """Ends a Phoenix whose background loops have died, so that the restart policy starts it again.
 
-The loops that refresh Phoenix's tokens from the database have no error handling: one failed query (any restart of PostgreSQL)
-ends them for good, without a word. From then on a deleted API key keeps working, while ``/healthz`` and ``/readyz`` are green.
-The loop that stores spans can end in the same way. Nothing short of a restart mends either. (Phoenix's hook:
-PHOENIX_FASTAPI_MIDDLEWARE_PATHS. Runs inside the container.)
+The loops that refresh Phoenix's tokens from the database have no error handling: one failed query (any restart of
+PostgreSQL) ends them for good, without a word. From then on a deleted API key keeps working, while ``/healthz`` and
+``/readyz`` are green. The loop that stores spans can end in the same way. Nothing short of a restart mends either.
+(Phoenix's hook: PHOENIX_FASTAPI_MIDDLEWARE_PATHS. Runs inside the container.)
 """
 
 import asyncio
@@ -31,7 +31,7 @@ LOOPS: Final = frozenset(
         "GenerativeModelStore._run",
     }
 )
-"""Coroutines that must run as long as Phoenix does: the four token stores, the span inserter, retention, costs, prices."""
+"""Coroutines that run as long as Phoenix does: the four token stores, the span inserter, retention, costs, prices."""
 
 INTERVAL_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 300.0
