@@ -9,7 +9,7 @@ already. Exit codes: 0 ready, 1 a step failed, 2 bad usage or too old a Python.
 
 import sys
 
-if sys.version_info < (3, 11):  # before any import that needs it
+if sys.version_info < (3, 11):  # noqa: UP036 - said in a sentence, before any import that needs it
     sys.exit(
         "Python 3.11 or newer is needed, this is %d.%d.\n" % sys.version_info[:2]  # noqa: UP031 - runs on old Pythons
         + "what to do: install one (Debian/Ubuntu: `apt-get install python3.11 python3.11-venv`) and say which: "

@@ -50,7 +50,7 @@ class Progress:
 
     @contextmanager
     def step(self, text: str, detail: Callable[[], str] | None = None) -> Iterator[None]:
-        """A step that takes a while: says when it starts, every 15 s that it goes on (and with what), and how long it took."""
+        """A step that takes a while: said when it starts, every 15 s (with what it waits for), and when it is done."""
         self.say(f"{text} ...")
         began = self._clock()
         over = threading.Event()
@@ -205,8 +205,17 @@ def must_run(
         raise Failure(f"{what} failed ({code}); the end of {log}:\n{tail(log)}", todo)
 
 
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(work: Callable[[], int]) -> int:
-    """Run a command's work; a Failure becomes two sentences and its exit code."""
+    """Run a command's work; a Failure becomes two sentences and its exit code.
+
+    A request to end (SIGTERM, a closed terminal) is an interrupt: what was started is ended in order.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         return work()
     except Failure as failure:

@@ -146,7 +146,7 @@ def wait(gone: Callable[[], bool], log: Path, seconds: float = START_SECONDS) ->
         if gone():
             raise Failure(
                 f"the Docker engine ended while starting; the end of {log}:\n{tail(log)}",
-                "mend what the log says (cgroups? iptables? an old /var/run/docker.pid?), then run the same command again",
+                "mend what the log says (cgroups? iptables? an old docker.pid?), then run the same command again",
             )
         if time.monotonic() > deadline:
             raise Failure(

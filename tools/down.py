@@ -1,4 +1,4 @@
-"""`make down`: take a stack down. Data volumes, generated secrets and the CA stay, so that the next `up` goes on with them.
+"""`make down`: take a stack down. Data volumes, generated secrets and the CA stay: the next `up` goes on with them.
 
     python -m tools.down [--stack NAME] [--volumes [--yes]]
 
@@ -24,9 +24,7 @@ def confirmed(stack: str) -> bool:
             f"say so: make down STACK={stack} VOLUMES=1 YES=1",
             code=2,
         )
-    print(
-        f"This deletes all traces, metrics, dashboards' state, backups, logins and the CA of the stack {stack!r}, for good."
-    )
+    print(f"This deletes all traces, metrics, backups, logins and the CA of the stack {stack!r}, for good.")
     return input(f"Type the stack's name to go on ({stack}): ").strip() == stack
 
 

@@ -75,7 +75,8 @@ class Stack:
             code = run(command, log, env=self.env, cwd=self.layout.root, on_line=watch.line)
         if code:
             raise Failure(
-                f"`pulumi {verb}` failed after {seconds(time.monotonic() - began)}:\n{watch.diagnostics()}\n(all of it: {log})",
+                f"`pulumi {verb}` failed after {seconds(time.monotonic() - began)}:\n{watch.diagnostics()}\n"
+                f"(all of it: {log})",
                 advice(watch.diagnostics(), self.name),
             )
         self.progress.say(watch.summary() or "nothing to do")
@@ -83,31 +84,21 @@ class Stack:
 
 def advice(diagnostics: str, stack: str) -> str:
     """What helps against a failed operation, by what it said."""
+    again = "then run the same command again"
+    port = f"another program has that port: stop it, or choose another under `ports` in Pulumi.{stack}.yaml"
+    salt = (
+        f"Pulumi.{stack}.yaml carries the `encryptionsalt` of another passphrase: remove that line, or use the backend"
+    )
     known = (
-        (
-            "incorrect passphrase",
-            f"Pulumi.{stack}.yaml carries an `encryptionsalt` of another passphrase: remove that line, or use the backend and passphrase it was made with (plain `pulumi up`)",
-        ),
+        ("incorrect passphrase", f"{salt} and passphrase that it was made with (plain `pulumi up`)"),
         (
             "is already in use by container",
-            "a container of that name exists which is not this stack's: `docker rm` it if nobody needs it, then run the same command again",
+            f"that container is not this stack's: `docker rm` it if nobody needs it, {again}",
         ),
-        (
-            "port is already allocated",
-            f"another program has that port: stop it, or choose another under `ports` in Pulumi.{stack}.yaml",
-        ),
-        (
-            "address already in use",
-            f"another program has that port: stop it, or choose another under `ports` in Pulumi.{stack}.yaml",
-        ),
-        (
-            "no space left on device",
-            "free some disk (`docker system df` shows what Docker holds), then run the same command again",
-        ),
-        (
-            "unhealthy",
-            "`make logs SERVICE=<name>` shows why it is not healthy; mend that and run the same command again: it goes on where it stopped",
-        ),
+        ("port is already allocated", port),
+        ("address already in use", port),
+        ("no space left on device", f"free some disk (`docker system df` shows what Docker holds), {again}"),
+        ("unhealthy", f"`make logs SERVICE=<name> STACK={stack}` shows why it is not healthy; mend that, {again}"),
     )
     found = next((todo for sign, todo in known if sign in diagnostics), None)
     return found or "mend what the lines above say and run the same command again: it goes on where it stopped"
@@ -170,7 +161,7 @@ def without_salt(text: str) -> Any:
 
 @contextmanager
 def untouched(path: Path) -> Iterator[None]:
-    """Keep a committed stack file as it is: Pulumi writes the salt of the machine's passphrase into it, and its own spacing.
+    """Keep a committed stack file as it is: Pulumi writes the salt of this machine's passphrase into it.
 
     The salt is in the state too, from where Pulumi takes it again. A file that holds secrets of its own (`secure:`)
     keeps its salt; so does one that says something new.

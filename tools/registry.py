@@ -1,8 +1,8 @@
 """Where the images come from on this machine: the registries, or local builds where none answers.
 
 The stack file's own `imageSource` wins. Otherwise the first `make up` asks the registries, and what it found is kept in
-`.agentstack/<stack>/local.json`, which the program reads: so a plain `pulumi up` sees the same stack, and a registry that
-is down for a minute does not exchange every image.
+`.agentstack/<stack>/local.json`, which the program reads: a plain `pulumi up` sees the same stack, and a registry
+that is down for a minute does not exchange every image.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import yaml
 
@@ -101,7 +101,7 @@ def kept_choice(path: Path) -> Source | None:
             f"{path} can't be read: {error}", "remove the file: the next run asks the registries anew"
         ) from error
     if chosen is None or chosen in ("registry", "local"):
-        return chosen  # type: ignore[no-any-return] - one of the two
+        return cast("Source | None", chosen)
     raise Failure(f"{path}: imageSource is {chosen!r}, not registry or local", "remove the file")
 
 

@@ -41,6 +41,14 @@ def connect_checkout(layout: Layout) -> None:
     script.chmod(0o755)
 
 
+def pip_install(layout: Layout) -> list[str]:
+    """`pip install` of the environment, taking only wheels whose hashes are locked."""
+    return [
+        *(str(layout.venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--no-input", "--require-hashes", "--only-binary", ":all:"),
+    ]
+
+
 def ensure_venv(layout: Layout, progress: Progress) -> None:
     """A virtual environment that matches the lock, hash by hash.
 
@@ -53,7 +61,6 @@ def ensure_venv(layout: Layout, progress: Progress) -> None:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         apt_install(layout, progress, f"{version}-venv" if shutil.which(version) else "python3-venv")
     log = layout.logs / "venv.log"
-    python = str(layout.venv / "bin" / "python")
     with progress.step("making the virtual environment .venv"):
         must_run(
             [sys.executable, "-m", "venv", "--clear", str(layout.venv)],
@@ -62,8 +69,7 @@ def ensure_venv(layout: Layout, progress: Progress) -> None:
             "install python3-venv, then run the same command again",
         )
         must_run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-            + ["--require-hashes", "--only-binary", ":all:", "--requirement", str(layout.lock)],
+            [*pip_install(layout), "--requirement", str(layout.lock)],
             log,
             "installing the locked packages",
             "is the package index reachable (`pip download pip`)? Then run the same command again",
