@@ -238,7 +238,7 @@ def heal(stack: Stack) -> dict[str, Any]:
         )
     carry_out(stack.env, decided, stack.progress)
     if known.pending:
-        stack.progress.say(f"an earlier run was cut off: {known.pending} pending operation(s) are done anew")
+        stack.progress.say(f"an earlier run was cut off: {known.pending} operation(s) are done anew")
         export = without_pending(export)
         scratch = stack.layout.home / f".import-{os.getpid()}.json"
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
