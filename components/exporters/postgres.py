@@ -77,9 +77,7 @@ class PostgresExporter(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.scrape_targets = (
-            ScrapeTarget(job="postgres", service=Service.POSTGRES_EXPORTER, port=self.port),
-        )
+        self.scrape_targets = (ScrapeTarget(job="postgres", service=Service.POSTGRES_EXPORTER, port=self.port),)
         self.register_outputs({})
 
 

@@ -17,7 +17,7 @@ from components.context import Context
 from components.names import CONFIG_DIR, NetworkName, Port, Service
 from components.networks import subnet_of
 from components.postgres import render
-from components.postgres.roles import POLICIES, SUPERUSER, DatabaseRole, scram_verifier
+from components.postgres.roles import POLICIES, SUPERUSER, DatabaseRole, role_salt, scram_verifier
 from components.runtime import Running
 from components.secrets import Password
 from components.trust import tls_files
@@ -105,7 +105,8 @@ class Postgres(pulumi.ComponentResource):
 
         def verifiers(values: dict[str, str]) -> str:
             secret = values.pop("")
-            return render.verifiers_sql({role: scram_verifier(text, secret, role) for role, text in values.items()})
+            made = {role: scram_verifier(text, role_salt(secret, role)) for role, text in values.items()}
+            return render.verifiers_sql(made)
 
         passwords = {role: password.value for role, password in self.passwords.items()}
         inputs: pulumi.Output[dict[str, str]] = pulumi.Output.all(**passwords, **{"": salt.value})

@@ -62,20 +62,19 @@ POLICIES: Final[dict[DatabaseRole, RolePolicy]] = {
 }
 
 
-def scram_verifier(password: str, salt_secret: str, role: str) -> str:
-    """The SCRAM-SHA-256 verifier of ``password`` as pg_authid stores it (RFC 5803).
+def role_salt(secret: str, role: str) -> bytes:
+    """A salt of 16 bytes for one role, always the same for the same secret."""
+    return hmac.digest(secret.encode(), role.encode(), "sha256")[:16]
 
-    Args:
-        password: printable ASCII.
-        role: the role's name.
-        salt_secret: any secret text; the salt is derived from it and the role's name.
+
+def scram_verifier(password: str, salt: bytes) -> str:
+    """The SCRAM-SHA-256 verifier of ``password`` as pg_authid stores it (RFC 5803).
 
     Raises:
         ValueError: for a password outside printable ASCII, which would need SASLprep.
     """
     if not password or not password.isascii() or not password.isprintable():
-        raise ValueError(f"the password of role {role} must be printable ASCII and not empty")
-    salt = hmac.digest(salt_secret.encode(), role.encode(), "sha256")[:16]
+        raise ValueError("a role's password must be printable ASCII and not empty")
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server_key = hmac.digest(salted, b"Server Key", "sha256")
