@@ -150,7 +150,8 @@ def test_the_owner_works_and_the_reader_only_reads(database: Database) -> None:
         assert "permission denied" in database.client(direct("reader"), forbidden, password)
     writing = "BEGIN READ WRITE; DELETE FROM spans"
     assert "permission denied" in database.client(direct("reader"), writing, password)
-    assert "permission denied" in database.client(direct("reader"), "BEGIN READ WRITE; CREATE TABLE mine (x int)", password)
+    creating = "BEGIN READ WRITE; CREATE TABLE mine (x int)"
+    assert "permission denied" in database.client(direct("reader"), creating, password)
     assert "permission denied" in database.client(
         direct("phoenix"), "SELECT * FROM pgbouncer.get_auth('reader')", "postgres-phoenix-password"
     )
