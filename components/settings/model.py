@@ -11,6 +11,7 @@ from components.settings.base import Model
 from components.settings.database import PostgresSettings
 from components.settings.errors import SettingsError, problems_of
 from components.settings.sizing import CollectorSize, PhoenixSize, PrometheusSize, Size, small
+from components.settings.telemetry import TelemetrySettings, check_telemetry
 
 
 class Settings(Model):
@@ -34,6 +35,7 @@ class Settings(Model):
     default_project: Annotated[str, Field(min_length=1, max_length=64)] = "agentstack-production"
     retention_days: Annotated[int, Field(ge=1, le=3650, description="how long Phoenix keeps traces")] = 90
     applications: access.Applications = Field(default_factory=lambda: {"default": access.Application()})
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     phoenix: PhoenixSize = PhoenixSize()
     postgres: PostgresSettings = PostgresSettings()
@@ -85,6 +87,11 @@ class Settings(Model):
                 f"bindAddress {self.bind_address} serves other machines but publicNames is empty: their clients could "
                 "not verify the certificate; name the DNS names or addresses they use"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _telemetry_fits(self) -> Self:
+        check_telemetry(self.telemetry, self.applications, self.collector.replicas)
         return self
 
     def sizes(self) -> dict[str, Size]:
