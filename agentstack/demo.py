@@ -17,8 +17,8 @@ from typing import Any, Final
 from genai_prices import Usage, calc_price
 
 Attribute = str | int | float | bool | Sequence[str]
-TOKEN_TYPES: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
-"""Disjoint: their sum is all tokens."""
+TOKEN_TYPES: Final = ("prompt", "prompt_cached", "prompt_cache_write", "completion", "reasoning")
+"""The Collector's token types (label `token_type`); disjoint: their sum is all tokens."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ MODELS: Final = (GPT_4O, GPT_4O_MINI, O4_MINI, SONNET, HAIKU, FLASH, EMBEDDING)
 class Tokens:
     """Usage of one call, disjoint parts."""
 
-    input: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
+    prompt: int = 0
+    prompt_cached: int = 0
+    prompt_cache_write: int = 0
+    completion: int = 0
     reasoning: int = 0
 
     @property
-    def prompt(self) -> int:
+    def all_prompt(self) -> int:
         """All that went in, as providers count it."""
-        return self.input + self.cache_read + self.cache_write
+        return self.prompt + self.prompt_cached + self.prompt_cache_write
 
     @property
-    def completion(self) -> int:
+    def all_completion(self) -> int:
         """All that came out, as providers count it."""
-        return self.output + self.reasoning
+        return self.completion + self.reasoning
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ class DemoTrace:
 def cost(model: Model, tokens: Tokens) -> Decimal:
     """US dollars for one call."""
     usage = Usage(
-        input_tokens=tokens.prompt,
-        cache_read_tokens=tokens.cache_read,
-        cache_write_tokens=tokens.cache_write,
-        output_tokens=tokens.completion,
+        input_tokens=tokens.all_prompt,
+        cache_read_tokens=tokens.prompt_cached,
+        cache_write_tokens=tokens.prompt_cache_write,
+        output_tokens=tokens.all_completion,
     )
     return calc_price(usage, model.name, provider_id=model.price_provider).total_price
 
 
-SUPPORT: Final = ("support-chat", "demo-support")
-CODING: Final = ("coding-agent", "demo-coding")
-BATCH: Final = ("batch-summarizer", "demo-batch")
+SUPPORT: Final = ("support-chat", "agentstack-demo-support")
+CODING: Final = ("coding-agent", "agentstack-demo-coding")
+BATCH: Final = ("batch-summarizer", "agentstack-demo-batch")
 PROJECTS: Final = (SUPPORT[1], CODING[1], BATCH[1])
 
 _QUESTIONS: Final = (
@@ -186,7 +186,11 @@ def _usage(rng: random.Random, model: Model, prompt: tuple[int, int], completion
     write = rng.randint(200, 1200) if model.provider == "anthropic" and read == 0 else 0
     reasoning = int(out * rng.uniform(0.4, 0.8)) if model.reasons else 0
     return Tokens(
-        input=max(1, total - read), cache_read=read, cache_write=write, output=out - reasoning, reasoning=reasoning
+        prompt=max(1, total - read),
+        prompt_cached=read,
+        prompt_cache_write=write,
+        completion=out - reasoning,
+        reasoning=reasoning,
     )
 
 
@@ -218,13 +222,13 @@ def _openinference(model: Model, tokens: Tokens | None, wanted: _Call) -> dict[s
         "output.value": wanted.answer,
         "llm.output_messages.0.message.role": "assistant",
         "llm.output_messages.0.message.content": wanted.answer,
-        "llm.token_count.prompt": tokens.prompt,
-        "llm.token_count.completion": tokens.completion,
-        "llm.token_count.total": tokens.prompt + tokens.completion,
+        "llm.token_count.prompt": tokens.all_prompt,
+        "llm.token_count.completion": tokens.all_completion,
+        "llm.token_count.total": tokens.all_prompt + tokens.all_completion,
     }
     details = {
-        "llm.token_count.prompt_details.cache_read": tokens.cache_read,
-        "llm.token_count.prompt_details.cache_write": tokens.cache_write,
+        "llm.token_count.prompt_details.cache_read": tokens.prompt_cached,
+        "llm.token_count.prompt_details.cache_write": tokens.prompt_cache_write,
         "llm.token_count.completion_details.reasoning": tokens.reasoning,
     }
     return found | {key: value for key, value in details.items() if value}
@@ -240,8 +244,8 @@ def _genai(model: Model, tokens: Tokens | None) -> dict[str, Attribute]:
         return found
     return found | {
         "gen_ai.response.model": model.name,
-        "gen_ai.usage.input_tokens": tokens.prompt,
-        "gen_ai.usage.output_tokens": tokens.completion,
+        "gen_ai.usage.input_tokens": tokens.all_prompt,
+        "gen_ai.usage.output_tokens": tokens.all_completion,
     }
 
 
@@ -257,7 +261,7 @@ def _call(builder: _Builder, parent: int, model: Model, wanted: _Call) -> tuple[
     failed = rng.random() < wanted.failing
     tokens = None if failed else _usage(rng, model, wanted.prompt, wanted.completion)
     error = rng.choice(_FAILURES) if failed else None
-    milliseconds = 350 if tokens is None else 180 + tokens.completion * 1000 // model.tokens_per_second
+    milliseconds = 350 if tokens is None else 180 + tokens.all_completion * 1000 // model.tokens_per_second
     attributes = _genai(model, tokens) if wanted.genai else _openinference(model, tokens, wanted)
     name = f"chat {model.name}" if wanted.genai else "ChatCompletion"
     builder.leaf(name, "LLM", parent, milliseconds, attributes, error=error, model=model, tokens=tokens)
@@ -270,7 +274,7 @@ def _support(builder: _Builder) -> None:
     session = f"{SUPPORT[1]}-session-{rng.randint(1, 40)}"
 
     def inside(root: int) -> tuple[str, str] | None:
-        tokens = Tokens(input=rng.randint(8, 40))
+        tokens = Tokens(prompt=rng.randint(8, 40))
         builder.leaf(
             "embed question",
             "EMBEDDING",
@@ -279,8 +283,8 @@ def _support(builder: _Builder) -> None:
             {
                 "embedding.model_name": EMBEDDING.name,
                 "llm.provider": EMBEDDING.provider,
-                "llm.token_count.prompt": tokens.prompt,
-                "llm.token_count.total": tokens.prompt,
+                "llm.token_count.prompt": tokens.all_prompt,
+                "llm.token_count.total": tokens.all_prompt,
                 "embedding.embeddings.0.embedding.text": question,
             },
             model=EMBEDDING,

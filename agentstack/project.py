@@ -54,7 +54,8 @@ def environment(checkout: Path | None = None) -> dict[str, str]:
         CommandError: when the file can't be read as a shell does.
     """
     own = dict(os.environ)
-    path = (checkout or root()) / ".agentstack" / "env"
+    where = checkout or root()
+    path = where / os.environ.get("AGENTSTACK_HOME", ".agentstack") / "env"
     if not path.is_file():
         return own
     done = subprocess.run(
@@ -63,7 +64,7 @@ def environment(checkout: Path | None = None) -> dict[str, str]:
         text=True,
         check=False,
         env=own,
-        cwd=path.parent.parent,
+        cwd=where,
     )
     if done.returncode:
         raise CommandError(f"{path} can't be read: {done.stderr.strip()}", "`make up` writes it anew")

@@ -8,6 +8,7 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from agentstack import demo, demo_send
+from components.collector import names
 
 pytestmark = pytest.mark.unit
 
@@ -52,9 +53,12 @@ def test_tokens_and_cost_are_those_that_the_attributes_report() -> None:
         write = reported(attributes, "llm.token_count.prompt_details.cache_write")
         reasoning = reported(attributes, "llm.token_count.completion_details.reasoning")
         tokens.update(
-            input=prompt - read - write, cache_read=read, cache_write=write, output=completion - reasoning,
+            prompt=prompt - read - write,
+            prompt_cached=read,
+            prompt_cache_write=write,
+            completion=completion - reasoning,
             reasoning=reasoning,
-        )  # fmt: skip
+        )
         names = ("llm.model_name", "embedding.model_name", "gen_ai.response.model")
         model = next(str(attributes[name]) for name in names if name in attributes)
         provider = str(attributes.get("llm.provider", attributes.get("gen_ai.provider.name")))
@@ -63,6 +67,10 @@ def test_tokens_and_cost_are_those_that_the_attributes_report() -> None:
     assert {kind: TOTALS["tokens"][kind] for kind in demo.TOKEN_TYPES} == dict(tokens)
     assert TOTALS["tokens"]["total"] == tokens.total()
     assert Decimal(TOTALS["cost_usd"]) == cost > 0
+
+
+def test_token_types_are_the_collectors() -> None:
+    assert demo.TOKEN_TYPES == names.TOKEN_TYPES
 
 
 def test_every_token_type_every_model_and_every_kind_of_span_occurs() -> None:
