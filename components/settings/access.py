@@ -18,6 +18,7 @@ class Subnet(Model):
     """The address range of one network, in CIDR notation (IPv4)."""
 
     subnet: str
+    """IPv4 network in CIDR notation, private, at least a /26; it must not overlap any other network of the host."""
 
     @field_validator("subnet")
     @classmethod
@@ -62,11 +63,17 @@ class Ports(Model):
     """Published TCP ports on the host; all on ``bindAddress``."""
 
     phoenix: HostPort = 6006
+    """Phoenix: UI and API."""
     grafana: HostPort = 3001
+    """Grafana."""
     prometheus: HostPort = 9090
+    """Prometheus."""
     alertmanager: HostPort = 9093
+    """Alertmanager."""
     otlp_grpc: HostPort = 4317
+    """OTLP over gRPC."""
     otlp_http: HostPort = 4318
+    """OTLP over HTTP."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -83,11 +90,15 @@ class Application(Model):
     """One application that may send telemetry: it gets a token of its own, with limits of its own."""
 
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Requests per second that the edge accepts, over ten seconds; more is answered so that SDKs retry."""
     bytes_per_second: Annotated[int, Field(ge=1000, le=10_000_000_000)] = 10_000_000
+    """Bytes per second that the edge accepts, over ten seconds."""
     capture: Literal["full", "redacted", "metadata-only"] = "redacted"
+    """Content that is kept: all of it, with secrets and personal data masked, or none."""
     project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Phoenix project of spans that name none; the stack's ``defaultProject`` otherwise."""
     head_sampling: Ratio = 1.0
+    """Share of the traces that is kept, whole traces at a time; metrics and cost count all of them."""
 
 
 Applications = dict[Name, Application]

@@ -25,15 +25,25 @@ class PostgresSettings(Size):
     cpus: Annotated[float, Field(gt=0, le=256)] = 2.0
     memory_mib: Annotated[int, Field(ge=256, le=4_194_304)] = 512
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 60
+    """Connections at most, reserved ones included."""
     superuser_reserved_connections: Annotated[int, Field(ge=1, le=20)] = 3
+    """Kept for the superuser."""
     reserved_connections: Annotated[int, Field(ge=0, le=20)] = 3
+    """Kept for the exporter, so that figures arrive when every ordinary connection is taken."""
     shared_buffers: Memory = "128MB"
+    """PostgreSQL's own cache; at most half of ``memoryMib``."""
     work_mem: Memory = "8MB"
+    """Memory per sort or hash of a query."""
     maintenance_work_mem: Memory = "64MB"
+    """Memory per index build or vacuum."""
     effective_cache_size: Memory = "256MB"
+    """What the planner assumes to be cached, the kernel's cache included."""
     wal_buffers: Memory = "8MB"
+    """Write-ahead log held in memory."""
     max_wal_size: Memory = "1GB"
+    """Write-ahead log between checkpoints."""
     min_wal_size: Memory = "80MB"
+    """Write-ahead log that is kept for reuse."""
     pooled_connections: Annotated[
         int, Field(ge=2, le=500, description="server connections that PgBouncer may open in all")
     ] = 20

@@ -18,21 +18,29 @@ class Settings(Model):
     """One stack. Defaults are those of `dev`; every key is described in docs/settings.md."""
 
     image_source: Literal["registry", "local"] = "registry"
+    """``registry`` pulls every image by digest; ``local`` runs what `make images` built from package registries."""
     registry_mirror: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")] | None = None
+    """``host[:port]`` from which every image is pulled instead of its own registry."""
     host_fit: Literal["strict", "clamp"] = "strict"
+    """What does not fit the host: ``strict`` refuses it, ``clamp`` lowers limits and reservations and says so."""
     production: bool = False
     """Asks for what only production needs: the guide's minimum of the host, consent, digests everywhere."""
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] = "development"
     """``deployment.environment`` of spans that name none."""
 
     bind_address: str = "127.0.0.1"
+    """Address of the host on which the ports are published. Anything but loopback needs ``publicNames``."""
     public_names: tuple[str, ...] = ()
+    """DNS names and addresses under which other machines reach the stack; the first one is the one in links."""
     allowed_sources: tuple[str, ...] = ()
+    """Address ranges that may connect to the edges; empty for any that can reach them."""
     allowed_origins: tuple[str, ...] = ()
+    """Web origins that may call Phoenix with a session (CORS and CSRF), besides the stack's own."""
     networks: access.Networks = access.Networks()
     ports: access.Ports = access.Ports()
 
     default_project: Annotated[str, Field(min_length=1, max_length=64)] = "agentstack-production"
+    """Phoenix project of spans that name none."""
     retention_days: Annotated[int, Field(ge=1, le=3650, description="how long Phoenix keeps traces")] = 90
     applications: access.Applications = Field(default_factory=lambda: {"default": access.Application()})
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -46,6 +46,7 @@ class PhoenixSize(Size):
     cpus: Annotated[float, Field(gt=0, le=256)] = 2.0
     memory_mib: Annotated[int, Field(ge=768, le=4_194_304)] = 1024
     replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
+    """How many run; each stores about 100 spans per second and core."""
     span_queue: Annotated[
         int, Field(ge=100, le=100_000, description="spans that Phoenix holds in memory; what a killed Phoenix loses")
     ] = 1000
@@ -57,6 +58,7 @@ class CollectorSize(Size):
     cpus: Annotated[float, Field(gt=0, le=256)] = 2.0
     memory_mib: Annotated[int, Field(ge=192, le=4_194_304)] = 320
     replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
+    """How many run, each with a disk queue of its own."""
     queue_mib: Annotated[int, Field(ge=16, le=1_048_576, description="disk queue towards Phoenix, in MiB")] = 1024
 
 
@@ -66,6 +68,7 @@ class PrometheusSize(Size):
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
     memory_mib: Annotated[int, Field(ge=128, le=4_194_304)] = 320
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 35
+    """How long samples are kept."""
     retention_mib: Annotated[int, Field(ge=256, description="size limit of the samples on disk, in MiB")] = 10_240
 
 

@@ -106,9 +106,13 @@ class ModelPrice(Model):
     """US dollars per million tokens. What is left out is charged at the rate of ``input`` (reasoning: ``output``)."""
 
     input: UsdPerMillion
+    """Per million tokens that went in."""
     output: UsdPerMillion = 0.0
+    """Per million tokens that came out."""
     cache_read: UsdPerMillion | None = None
+    """Per million tokens read from the provider's cache."""
     cache_write: UsdPerMillion | None = None
+    """Per million tokens written to the provider's cache."""
 
 
 class ApplicationMetrics(Model):
@@ -174,8 +178,11 @@ class SampledRoute(Model):
     """A route (``http.route`` of the trace's spans) that is thinned before it is stored."""
 
     application: str | None = None
+    """Only this application's traces; none for all."""
     route: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """Value of ``http.route``."""
     ratio: Ratio
+    """Share of the traces that is kept."""
 
 
 class TailSampling(Model):
@@ -185,12 +192,19 @@ class TailSampling(Model):
     """
 
     enabled: bool = False
+    """Decide about whole traces; needs ``collector.replicas: 1``."""
     decision_wait_seconds: Annotated[int, Field(ge=2, le=600)] = 30
+    """How long a trace is held before it is decided; what a killed Collector loses."""
     keep_errors: bool = True
+    """Keep every trace with an error."""
     slower_than_seconds: Annotated[float, Field(gt=0, le=3600)] | None = 30.0
+    """Keep traces that took longer; none for no such rule."""
     costlier_than_usd: Annotated[float, Field(gt=0, le=10_000)] | None = 0.05
+    """Keep traces that cost more; none for no such rule."""
     hot_routes: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Values of ``http.route`` that are thinned to ``hotRatio``."""
     hot_ratio: Ratio = 0.05
+    """Share of the hot routes' traces that is kept."""
     ratio: Ratio = 0.5
     """Share of the traces that no other policy wants."""
     max_spans_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -222,6 +236,7 @@ class TelemetrySettings(Model):
     attribute_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     """Longest value of an attribute; the rest is cut off."""
     attributes_per_span: Annotated[int, Field(ge=16, le=2048)] = 512
+    """Attributes of a span at most; further ones are left out."""
 
     routes: Annotated[tuple[SampledRoute, ...], Field(max_length=100)] = ()
     tail_sampling: TailSampling = TailSampling()
