@@ -1,0 +1,342 @@
+"""Writes the reference of the stack file's settings from the models that check it.
+
+    python -m agentstack.settings_reference [--check]
+
+docs/settings.md for people, docs/settings.schema.json for editors, docs/examples/Pulumi.complete.yaml to copy from.
+`--check` writes nothing and exits with 1 when one is out of date.
+"""
+
+import argparse
+import ast
+import inspect
+import itertools
+import json
+import re
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic.types import StringConstraints
+from pydantic_core import PydanticUndefined
+
+from agentstack.settings_example import example
+from components.settings import Settings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+MARKDOWN: Final = ROOT / "docs" / "settings.md"
+SCHEMA: Final = ROOT / "docs" / "settings.schema.json"
+EXAMPLE: Final = ROOT / "docs" / "examples" / "Pulumi.complete.yaml"
+_MANY: Final = 6
+"""A default list longer than this is not spelt out."""
+
+
+class Row(NamedTuple):
+    """One setting: its path in the stack file, type, bounds, default, meaning."""
+
+    path: str
+    type: str
+    allowed: str
+    default: str
+    meaning: str
+
+
+class Section(NamedTuple):
+    """One model: its path, what it is, its rows."""
+
+    path: str
+    model: type[BaseModel]
+    rows: list[Row]
+
+    @property
+    def about(self) -> str:
+        """What the model's docstring says."""
+        return one_line(self.model.__doc__ or "")
+
+
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Field -> the text that stands below it in the source, base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not (isinstance(base, type) and issubclass(base, BaseModel)) or base is BaseModel:
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for field, below in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[field.target.id] = inspect.cleandoc(below.value.value)
+    return found
+
+
+def _unwrap(annotation: Any) -> tuple[Any, list[Any]]:
+    """An annotation without ``Annotated``, and the metadata that it carried."""
+    metadata: list[Any] = []
+    while typing.get_origin(annotation) is typing.Annotated:
+        metadata += typing.get_args(annotation)[1:]
+        annotation = typing.get_args(annotation)[0]
+    return annotation, metadata
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """The members of a union without None."""
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return [part for part in typing.get_args(annotation) if part is not type(None)]
+    return [annotation]
+
+
+_NAMES: Final = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+
+
+def type_name(annotation: Any) -> str:
+    """A type in the words of a stack file."""
+    plain, _ = _unwrap(annotation)
+    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(type_name(part) for part in _parts(plain))
+    if origin is Literal:
+        return "one of " + ", ".join(f"`{value}`" for value in arguments)
+    if origin in {tuple, list}:
+        return f"list of {type_name(arguments[0])}"
+    if origin is dict:
+        return f"name → {type_name(arguments[1])}"
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        return "object, see below"
+    return _NAMES.get(plain, getattr(plain, "__name__", str(plain)))
+
+
+def _bounds(metadata: list[Any]) -> Iterator[str]:
+    for item in metadata:
+        match item:
+            case annotated_types.Ge():
+                yield f"≥ {item.ge}"
+            case annotated_types.Gt():
+                yield f"> {item.gt}"
+            case annotated_types.Le():
+                yield f"≤ {item.le}"
+            case annotated_types.Lt():
+                yield f"< {item.lt}"
+            case annotated_types.MinLen():
+                yield f"at least {item.min_length} long"
+            case annotated_types.MaxLen():
+                yield f"at most {item.max_length} long"
+            case StringConstraints():
+                yield from [f"at least {item.min_length} long"] if item.min_length else []
+                yield from [f"at most {item.max_length} long"] if item.max_length else []
+                yield from [f"`{_plain(item.pattern)}`"] if item.pattern else []
+            case FieldInfo():
+                yield from _bounds(item.metadata)
+            case _ if getattr(item, "pattern", None):
+                yield f"`{_plain(item.pattern)}`"
+
+
+def _plain(pattern: str | re.Pattern[str]) -> str:
+    text = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    return text.replace("|", "\\|")
+
+
+def allowed(annotation: Any, metadata: list[Any]) -> str:
+    """What a value must fulfil."""
+    _, own = _unwrap(annotation)
+    found = list(_bounds([*metadata, *own]))
+    for part in _parts(_unwrap(annotation)[0]):
+        plain, inner = _unwrap(part)
+        found += _bounds(inner) if part is not annotation else []
+        if typing.get_origin(plain) in {tuple, list}:
+            found += [f"each {bound}" for bound in _bounds(_unwrap(typing.get_args(plain)[0])[1])]
+    return ", ".join(dict.fromkeys(found))
+
+
+def default_text(field: FieldInfo) -> str:
+    """A field's default as it would stand in a stack file."""
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "**required**"
+    if value is None or value in ({}, (), []):
+        return "none"
+    if isinstance(value, tuple) and len(value) > _MANY:
+        return f"{len(value)} entries: `{value[0]}`, `{value[1]}`, ..."
+    if isinstance(value, dict):
+        return ", ".join(f"`{key}`" for key in value)
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{json.dumps(value)}`".replace('"', "")
+
+
+def nested(annotation: Any) -> tuple[str, type[BaseModel]] | None:
+    """The model behind a field, and what its path gets appended: nothing, ``.<name>`` or ``[]``."""
+    for part in _parts(_unwrap(annotation)[0]):
+        plain, _ = _unwrap(part)
+        origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+        if isinstance(plain, type) and issubclass(plain, BaseModel):
+            return "", plain
+        if origin is dict and (found := nested(arguments[1])):
+            return f".<name>{found[0]}", found[1]
+        if origin in {tuple, list} and (found := nested(arguments[0])):
+            return f"[]{found[0]}", found[1]
+    return None
+
+
+def one_line(text: str) -> str:
+    """Text for a table's cell, as a sentence."""
+    flat = re.sub(r"\s+", " ", text.replace("``", "`").replace("|", "\\|")).strip()
+    return f"{flat[:1].upper()}{flat[1:]}{'' if not flat or flat.endswith('.') else '.'}"
+
+
+def _value_of(field: FieldInfo) -> BaseModel | None:
+    value = field.get_default(call_default_factory=True)
+    return value if isinstance(value, BaseModel) else None
+
+
+def sections(model: type[BaseModel], path: str = "", value: BaseModel | None = None) -> Iterator[Section]:
+    """A section per model, in the order in which a stack file would have them.
+
+    Args:
+        value: where the parent sets values of its own for this model: its fields are the defaults then.
+    """
+    texts = docstrings(model)
+    rows: list[Row] = []
+    below: list[Section] = []
+    for name, field in model.model_fields.items():
+        key = f"{path}.{field.alias or name}" if path else field.alias or name
+        # What a subclass overrides for its bounds keeps the meaning that its base gave it.
+        meaning = field.description or texts.get(name) or _inherited(model, name)
+        found = nested(field.annotation)
+        own = getattr(value, name, None) if value is not None else None
+        shown = field if value is None else FieldInfo.merge_field_infos(field, default=own, default_factory=None)
+        if found:
+            suffix, inner = found
+            default = own if isinstance(own, BaseModel) else _value_of(field)
+            inside = list(sections(inner, key + suffix, default if suffix == "" else None))
+            if suffix == "" and len(inside) == 1 and len(inside[0].rows) == 1:
+                rows += inside[0].rows  # a model of one field needs no section of its own
+                continue
+            below += inside
+            meaning = meaning or one_line((inner.__doc__ or "").split("\n")[0])
+        rows.append(
+            Row(
+                key,
+                type_name(field.annotation),
+                allowed(field.annotation, list(field.metadata)),
+                "see below" if found and found[0] == "" else default_text(shown),
+                one_line(meaning or ""),
+            )
+        )
+    yield Section(path, model, rows)
+    yield from below
+
+
+def _inherited(model: type[BaseModel], name: str) -> str:
+    for base in model.__mro__[1:]:
+        if isinstance(base, type) and issubclass(base, BaseModel) and name in base.model_fields:
+            field = base.model_fields[name]
+            if field.description:
+                return field.description
+    return ""
+
+
+_HEAD: Final = """\
+# Settings
+
+<!-- Written by `python -m agentstack.settings_reference` from components/settings: change it there. -->
+
+Everything that a stack file (`Pulumi.<stack>.yaml`) may say, below `config: agentstack:stack:`. Only what differs from
+the default need stand there. An unknown key or a bad value is refused before anything changes, with all faults at
+once. [examples/Pulumi.complete.yaml](examples/Pulumi.complete.yaml) has every key; editors that know JSON schema take
+[settings.schema.json](settings.schema.json).
+"""
+
+
+def table(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows)]
+
+
+def one(section: Section) -> list[str]:
+    """A model that stands at one place."""
+    rows = [[f"`{row.path}`", row.type, row.allowed, row.default, row.meaning] for row in section.rows]
+    return [
+        f"## `{section.path}`" if section.path else "## The stack",
+        "",
+        section.about,
+        "",
+        *table(["setting", "type", "allowed", "default", "meaning"], rows),
+        "",
+    ]
+
+
+def shared(group: list[Section]) -> list[str]:
+    """A model that stands at several places and differs in its defaults alone."""
+    names = [row.path.removeprefix(f"{group[0].path}.") for row in group[0].rows]
+    described = zip(names, group[0].rows, strict=True)
+    return [
+        "## " + ", ".join(f"`{section.path}`" for section in group),
+        "",
+        group[0].about,
+        "",
+        *table(
+            ["setting", "type", "allowed", "meaning"],
+            [[f"`<service>.{name}`", row.type, row.allowed, row.meaning] for name, row in described],
+        ),
+        "",
+        *table(
+            ["defaults", *(f"`{name}`" for name in names)],
+            [[f"`{section.path}`", *(row.default for row in section.rows)] for section in group],
+        ),
+        "",
+    ]
+
+
+def markdown() -> str:
+    """The whole of docs/settings.md."""
+    lines = [_HEAD]
+    for _, group in itertools.groupby(sections(Settings), key=lambda section: section.model):
+        found = list(group)
+        lines += one(found[0]) if len(found) == 1 else shared(found)
+    return "\n".join(lines)
+
+
+def schema() -> str:
+    """The whole of docs/settings.schema.json: a stack file, with the settings where they belong."""
+    settings = Settings.model_json_schema(by_alias=True)
+    definitions = settings.pop("$defs", {})
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "AgentStack Observability: Pulumi.<stack>.yaml",
+        "type": "object",
+        "properties": {"config": {"type": "object", "properties": {"agentstack:stack": settings}}},
+        "$defs": definitions,
+    }
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when out of date")
+    check = parser.parse_args().check
+    stale = False
+    for path, text in ((MARKDOWN, markdown()), (SCHEMA, schema()), (EXAMPLE, example())):
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale = True
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)} {'is out of date' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
