@@ -152,6 +152,7 @@ def build_all(
     wanted = list(names) if names is not None else default_names()
     for name in wanted:
         recipes.load_recipe(name)
+    BUILT_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     builder = Builder(progress, rebuild=rebuild)
     if not rebuild:
         found = builder.have(wanted)
@@ -181,7 +182,6 @@ def build_all(
 
 def record(built: dict[str, BuiltImage]) -> None:
     """Add images to `.agentstack/images.json`, in one step and for this user alone."""
-    BUILT_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = load_lock()
     try:
         known = json.loads(BUILT_FILE.read_text())
@@ -198,7 +198,7 @@ def record(built: dict[str, BuiltImage]) -> None:
     handle, draft = tempfile.mkstemp(prefix=".images-", dir=BUILT_FILE.parent)
     with os.fdopen(handle, "w") as file:
         file.write(text)
-    os.replace(draft, BUILT_FILE)
+    Path(draft).replace(BUILT_FILE)
 
 
 @contextmanager

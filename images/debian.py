@@ -19,6 +19,8 @@ _SUITE: Final = re.compile(
     r"^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)"
     r"(-updates|-security|-backports|/updates)?$"
 )
+
+
 @dataclass(frozen=True)
 class DebianSources:
     """URIs of the archive and, where the host has one, of the security archive."""

@@ -1,6 +1,5 @@
-"""Programs from Go modules, compiled on the host: static, pinned by go.mod and go.sum, through the module proxy alone."""
+"""Programs from Go modules, compiled on the host: static, pinned by go.mod and go.sum, by the module proxy alone."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -59,4 +58,4 @@ def compile_programs(name: str, go: GoStep, target: Path, arch: str, step: Step)
             env=env,
             cwd=(LOCAL_DIR / name / go.module).resolve(),
         )
-        os.chmod(target / program, 0o755)
+        (target / program).chmod(0o755)

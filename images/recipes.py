@@ -35,7 +35,7 @@ class DebianStep(_Strict):
 
 
 class GoStep(_Strict):
-    """Static programs compiled on the host from modules pinned in go.mod and go.sum; they land in `bin/` of the context."""
+    """Static programs, compiled on the host from pinned modules; they land in `bin/` of the context."""
 
     module: str = "."
     tags: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def recipe_key(name: str, arch: str) -> str:
-    """The sha256 (hex) of everything that a build of this recipe rests on: its files, its base's key, the architecture."""
+    """The sha256 (hex) of what a build of this recipe rests on: its files, its base's key, the architecture."""
     recipe = load_recipe(name)
     digest = hashlib.sha256(KEY_VERSION)
     digest.update(f"{arch}\n{recipe_key(recipe.base, arch) if recipe.base else ''}\n".encode())

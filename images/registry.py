@@ -31,13 +31,9 @@ TIMEOUT_SECONDS: Final = 15
 MANIFEST_LIMIT_BYTES: Final = 4 << 20
 PLATFORMS: Final = ("linux/amd64", "linux/arm64")
 DEFAULT_HOST: Final = "registry-1.docker.io"
-_ACCEPT: Final = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_ACCEPT: Final = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOOPBACK: Final = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$")
@@ -160,8 +156,10 @@ class Client:
 
 
 def _read(url: str, headers: Mapping[str, str]) -> bytes:
-    request = urllib.request.Request(url, headers=dict(headers))
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+    if not url.startswith(("https://", "http://")):
+        raise OSError(f"{url} is no web address")
+    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310  # the scheme was checked above
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # the same
         body: bytes = response.read(MANIFEST_LIMIT_BYTES + 1)
     if len(body) > MANIFEST_LIMIT_BYTES:
         raise OSError(f"the answer is larger than {MANIFEST_LIMIT_BYTES} bytes")
@@ -203,7 +201,7 @@ def find_changes(lock: Lock, mirror: str | None = None) -> list[Change]:
     """The references whose tag means another digest today.
 
     Raises:
-        RegistryError: one could not be asked, its tag is gone, or the new image lacks a platform: nothing is certain then.
+        RegistryError: one could not be asked, its tag is gone, or the new image lacks a platform.
     """
     client = Client(mirror)
     changes: list[Change] = []
