@@ -2,7 +2,8 @@
 
     python -m agentstack.settings_reference [--check]
 
-docs/settings.md for people, docs/settings.schema.json for editors, docs/examples/Pulumi.complete.yaml to copy from.
+docs/settings.md for people, docs/settings.schema.json for editors, docs/examples/Pulumi.complete.yaml to copy from, and
+the table of the guide's variables in docs/guide.md.
 `--check` writes nothing and exits with 1 when one is out of date.
 """
 
@@ -26,12 +27,14 @@ from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 from pydantic_core import PydanticUndefined
 
+from agentstack import guide_variables
 from agentstack.settings_example import example
 from components.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARKDOWN: Final = ROOT / "docs" / "settings.md"
 SCHEMA: Final = ROOT / "docs" / "settings.schema.json"
+GUIDE: Final = ROOT / "docs" / "guide.md"
 EXAMPLE: Final = ROOT / "docs" / "examples" / "Pulumi.complete.yaml"
 _MANY: Final = 6
 """A default list longer than this is not spelt out."""
@@ -321,13 +324,22 @@ def schema() -> str:
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
+_VARIABLES: Final = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
+
+
+def guide() -> str:
+    """docs/guide.md with the table of the guide's variables as it should be."""
+    text = GUIDE.read_text(encoding="utf-8")
+    return _VARIABLES.sub(lambda _: f"\n{guide_variables.markdown()}\n\n", text, count=1)
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when out of date")
     check = parser.parse_args().check
     stale = False
-    for path, text in ((MARKDOWN, markdown()), (SCHEMA, schema()), (EXAMPLE, example())):
+    for path, text in ((MARKDOWN, markdown()), (SCHEMA, schema()), (EXAMPLE, example()), (GUIDE, guide())):
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale = True

@@ -21,8 +21,9 @@ ROWS = [row for section in reference.sections(Settings) for row in section.rows]
         (reference.MARKDOWN, reference.markdown()),
         (reference.SCHEMA, reference.schema()),
         (reference.EXAMPLE, example()),
+        (reference.GUIDE, reference.guide()),
     ],
-    ids=["reference", "schema", "example"],
+    ids=["reference", "schema", "example", "guide"],
 )
 def test_the_written_files_are_current(path: Any, text: str) -> None:
     assert path.read_text() == text, "run: .venv/bin/python -m agentstack.settings_reference"
