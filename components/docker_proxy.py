@@ -56,6 +56,8 @@ class DockerProxy(pulumi.ComponentResource):
             # The collector's user passes through the directory, and only the proxy writes in it.
             volumes=(DataVolume(name=_VOLUME, target=SOCKET_DIR, mode="0755"),),
             host_paths=(HostPath(_ENGINE_SOCKET, _ENGINE_SOCKET),),
+            # The image's own directory is closed to a root without capabilities.
+            working_dir="/",
             stop_signal="SIGUSR1",
             stop_grace_seconds=10,
             exceptions={

@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUILT: Final = Path(".agentstack") / "images.json"
 
 
-class ImagesError(RuntimeError):
+class ImagesError(pulumi.RunError):
     """The images that the settings ask for are not there; the message says what to do."""
 
 

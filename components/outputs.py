@@ -1,10 +1,10 @@
 """The stack's outputs: an interface. The operator's command, the tests and users' scripts rely on these names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.names import EDGE_OTLP_APPLICATION_ALIASES, NetworkName, Port, Service
+from components.names import EDGE_OTLP_APPLICATION_ALIASES, NetworkName, Port
 from components.networks import Networks
 from components.runtime import Running
 from components.secrets import Password
@@ -40,7 +40,7 @@ def export(
     settings: Settings,
     networks: Networks,
     ca_certificate: pulumi.Output[str],
-    running: Mapping[Service, Running],
+    running: Sequence[Running],
     logins: Mapping[str, Mapping[str, pulumi.Input[str]]],
     tokens: Mapping[str, Password],
     stand_ins: list[str],
@@ -48,7 +48,7 @@ def export(
     """Export everything. ``credentials`` is one secret."""
     pulumi.export(
         "containers",
-        {service.value: list(run.names) if len(run.names) > 1 else run.names[0] for service, run in running.items()},
+        {run.service.value: list(run.names) if len(run.names) > 1 else run.names[0] for run in running},
     )
     pulumi.export("endpoints", endpoints(settings))
     pulumi.export("endpoints_internal", endpoints_internal())

@@ -5,7 +5,8 @@ because Docker refuses uploads into a container with a read-only root. A carrier
 holds the uploads; the service mounts the volume read-only. A changed file means a new volume and carrier, then a
 replaced service, then the old ones go: the service is down only for its own restart.
 
-Spellings here are those that keep a refresh clean ("0.5", "1.0", "1m0s", ``CAP_`` names, memory with memory_swap, no platform).
+Spellings here are those that keep a refresh clean: "0.5", "1.0", "1m0s", ``CAP_`` names, memory with memory_swap,
+both ulimits, no platform.
 """
 
 import hashlib
@@ -46,6 +47,7 @@ NO_PRIVILEGE_GAIN: Final = "no-new-privileges=true"
 class Running:
     """What became of a workload: its containers (for ``start_after``) and their names on the engine."""
 
+    service: Service
     containers: tuple[pulumi.Resource, ...]
     names: tuple[str, ...]
 
@@ -316,7 +318,7 @@ class ContainerRuntime(pulumi.ComponentResource):
             self._service(workload, replica, mounts, depends, opts) for replica in range(1, workload.replicas + 1)
         ]
         names = tuple(self._docker_name(replica_name(service, r)) for r in range(1, workload.replicas + 1))
-        return Running(containers=tuple(containers), names=names)
+        return Running(workload.service, tuple(containers), names)
 
     @staticmethod
     def _mount(source: pulumi.Input[str], target: str, read_only: bool = True) -> docker.ContainerMountArgs:
@@ -357,6 +359,7 @@ class ContainerRuntime(pulumi.ComponentResource):
             ],
             user=f"{workload.uid}:{workload.gid}",
             init=workload.init,
+            working_dir=workload.working_dir,
             read_only="writable-root" not in workload.exceptions,
             capabilities=docker.ContainerCapabilitiesArgs(adds=sorted(workload.capabilities) or None, drops=["ALL"]),
             security_opts=[NO_PRIVILEGE_GAIN],

@@ -13,7 +13,7 @@ import pulumi
 from components import engine, hostfit
 from components.engine import Engine
 from components.names import PROJECT
-from components.settings import Settings, load_settings
+from components.settings import Settings, SettingsError, load_settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -32,13 +32,16 @@ def read_settings(stack: str) -> tuple[Settings, Engine]:
     """Settings that fit this engine, and the engine.
 
     Raises:
-        SettingsError: with all faults of the stack file, or everything that does not fit the host.
-        EngineError: when the engine can't be asked.
+        pulumi.RunError: with all faults of the stack file, or everything that does not fit the host, or why the engine
+            can't be asked. Pulumi prints a RunError's sentence without a traceback.
     """
     raw = pulumi.Config(PROJECT).get_object("stack") or {}
-    settings = load_settings(with_local_choices(raw, ROOT / ".agentstack" / stack / "local.json"))
-    host = engine.inspect_engine(stack)
-    fitting, notes = hostfit.fit(settings, host)
+    try:
+        settings = load_settings(with_local_choices(raw, ROOT / ".agentstack" / stack / "local.json"))
+        host = engine.inspect_engine(stack)
+        fitting, notes = hostfit.fit(settings, host)
+    except (SettingsError, engine.EngineError) as error:
+        raise pulumi.RunError(str(error)) from error
     for note in notes:
         pulumi.log.warn(note)
     return fitting, host

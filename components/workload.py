@@ -128,12 +128,14 @@ class Workload:
     replicas: int = 1
     shm_mib: int = 64
     nofile: int = 8192
+    working_dir: str | None = None
+    """None: the image's own."""
     stop_signal: str = "SIGTERM"
     stop_grace_seconds: int = 30
     start_after: tuple[pulumi.Resource, ...] = ()
     host_pid: bool = False
     init: bool = True
-    """docker-init as PID 1: it reaps, forwards signals, and lets the probe end the service (which it can't as PID 1)."""
+    """docker-init as PID 1: it reaps, forwards signals, and lets the probe end the service (not possible as PID 1)."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     """Name of an exception from EXCEPTIONS -> the reason."""
 
