@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from components.settings import access
+from components.settings.alerting import AlertingSettings, GrafanaSettings
+from components.settings.backup import BackupSettings
 from components.settings.base import Model
 from components.settings.database import PostgresSettings
 from components.settings.errors import SettingsError, problems_of
@@ -44,12 +46,13 @@ class Settings(Model):
     retention_days: Annotated[int, Field(ge=1, le=3650, description="how long Phoenix keeps traces")] = 90
     applications: access.Applications = Field(default_factory=lambda: {"default": access.Application()})
     telemetry: TelemetrySettings = TelemetrySettings()
+    alerting: AlertingSettings = AlertingSettings()
 
     phoenix: PhoenixSize = PhoenixSize()
     postgres: PostgresSettings = PostgresSettings()
     collector: CollectorSize = CollectorSize()
     prometheus: PrometheusSize = PrometheusSize()
-    grafana: Size = small(1.0, 256)
+    grafana: GrafanaSettings = GrafanaSettings()
     alertmanager: Size = small(0.5, 64)
     pgbouncer: Size = small(0.5, 32)
     edge_otlp: Size = small(1.0, 112)
@@ -58,7 +61,7 @@ class Settings(Model):
     node_exporter: Size = small(0.25, 48)
     blackbox_exporter: Size = small(0.25, 48)
     docker_proxy: Size = small(0.25, 48)
-    backup: Size = small(1.0, 128)
+    backup: BackupSettings = BackupSettings()
 
     @field_validator("bind_address")
     @classmethod
