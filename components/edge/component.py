@@ -186,7 +186,7 @@ class EdgeOtlp(_Edge):
 
 
 class EdgeUi(_Edge):
-    """Where people come in: Phoenix, Grafana, Prometheus and Alertmanager on the host, and spans sent to Phoenix's port."""
+    """Where people come in: Phoenix (and spans sent to its port), Grafana, Prometheus and Alertmanager on the host."""
 
     def __init__(
         self, name: str, context: Context, *, tokens: IngestTokens, opts: pulumi.ResourceOptions | None = None

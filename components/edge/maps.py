@@ -24,7 +24,12 @@ APPLICATIONS_PER_PAGE: Final = 16
 """HAProxy builds an answer in one buffer of 16 KiB: more applications would not fit one page of metrics."""
 
 _SERIES: Final[Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]]] = (
-    ("requests_total", "counter", "Requests with a known token, accepted or not.", (("", "table_http_req_cnt(st_app)"),)),
+    (
+        "requests_total",
+        "counter",
+        "Requests with a known token, accepted or not.",
+        (("", "table_http_req_cnt(st_app)"),),
+    ),
     ("accepted_total", "counter", "Requests passed on to a collector.", (("", "table_gpc(0,st_app)"),)),
     ("errors_total", "counter", "Requests a collector answered with an error.", (("", "table_gpc(4,st_app)"),)),
     ("received_kilobytes_total", "counter", "KiB received.", (("", "table_kbytes_in(st_app)"),)),

@@ -16,7 +16,7 @@ MESSAGES: Final[dict[str, str]] = {
     "post_only": "only POST is taken here",
     "origin": "pages of this origin may not send here: name it in allowedOrigins of the stack file",
     "otlp_over_tls": "this port takes OTLP over TLS only: use an https endpoint, the CA certificate and a token",
-    "only_traces_here": "only POST /v1/traces is served here: the interface and the API of Phoenix are published on the host",
+    "only_traces_here": "only POST /v1/traces is served here: the interface of Phoenix is published on the host",
     "ui_over_tls": "this port speaks HTTPS only: use https in the address",
     "closed": "not served here",
     "admin": "administration over the network is switched off at the edge",

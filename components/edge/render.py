@@ -195,31 +195,35 @@ def _environment() -> Environment:
 
 def render_config(edge: Edge) -> str:
     """haproxy.cfg of one edge."""
-    return _environment().get_template("edge.cfg.j2").render(
-        edge=edge,
-        limits=LIMITS,
-        messages=MESSAGES,
-        retry=retry(RETRY_SECONDS, MESSAGES["limited"]),
-        ports=SimpleNamespace(
-            grpc=Port.OTLP_GRPC,
-            http=Port.OTLP_HTTP,
-            phoenix=Port.PHOENIX,
-            metrics=Port.EDGE_METRICS,
-            health=Port.EDGE_HEALTH,
-            collector_health=Port.COLLECTOR_HEALTH,
-        ),
-        names=SimpleNamespace(collector=Service.COLLECTOR),
-        maps=SimpleNamespace(
-            applications=maps.live_path(maps.APPLICATIONS_MAP),
-            requests_per_second=maps.live_path(maps.REQUESTS_MAP),
-            bytes_per_second=maps.live_path(maps.BYTES_MAP),
-            scrapers=maps.config_path(maps.SCRAPERS_MAP),
-        ),
-        unknown=maps.UNKNOWN,
-        application_header=APPLICATION_HEADER,
-        header_prefix=_APPLICATION_PREFIX,
-        slots=MAX_REPLICAS,
-        tls_dir=f"{CONFIG_DIR}/tls",
-        pid_file=PID_FILE,
-        hard_stop_seconds=HARD_STOP_SECONDS,
+    return (
+        _environment()
+        .get_template("edge.cfg.j2")
+        .render(
+            edge=edge,
+            limits=LIMITS,
+            messages=MESSAGES,
+            retry=retry(RETRY_SECONDS, MESSAGES["limited"]),
+            ports=SimpleNamespace(
+                grpc=Port.OTLP_GRPC,
+                http=Port.OTLP_HTTP,
+                phoenix=Port.PHOENIX,
+                metrics=Port.EDGE_METRICS,
+                health=Port.EDGE_HEALTH,
+                collector_health=Port.COLLECTOR_HEALTH,
+            ),
+            names=SimpleNamespace(collector=Service.COLLECTOR),
+            maps=SimpleNamespace(
+                applications=maps.live_path(maps.APPLICATIONS_MAP),
+                requests_per_second=maps.live_path(maps.REQUESTS_MAP),
+                bytes_per_second=maps.live_path(maps.BYTES_MAP),
+                scrapers=maps.config_path(maps.SCRAPERS_MAP),
+            ),
+            unknown=maps.UNKNOWN,
+            application_header=APPLICATION_HEADER,
+            header_prefix=_APPLICATION_PREFIX,
+            slots=MAX_REPLICAS,
+            tls_dir=f"{CONFIG_DIR}/tls",
+            pid_file=PID_FILE,
+            hard_stop_seconds=HARD_STOP_SECONDS,
+        )
     )

@@ -1,4 +1,4 @@
-"""The applications' tokens: one per application that may send telemetry, and the reserved one of the stack's own checks."""
+"""The applications' tokens: one each, and the reserved one of the stack's own checks."""
 
 import pulumi
 
