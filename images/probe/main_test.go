@@ -2,10 +2,16 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -123,14 +129,29 @@ func TestHTTPSNeedsOurAuthority(t *testing.T) {
 	server, _ := tlsServer(t)
 	code, line := probe(t, nil, "http", "--url", server.URL+"/")
 	expect(t, code, line, 1, "needs --ca")
-	_, foreign := tlsServer(t)
-	// httptest servers share one certificate; a pool without any shows the refusal.
 	empty := write(t, "empty.crt", "no certificate")
 	code, line = probe(t, nil, "http", "--ca", empty, "--url", server.URL+"/")
 	expect(t, code, line, 1, "holds no PEM certificate")
-	if code, line = probe(t, nil, "http", "--ca", foreign, "--url", server.URL+"/"); code != 0 {
-		t.Errorf("the shared test certificate should verify: %q", line)
+	code, line = probe(t, nil, "http", "--ca", foreignAuthority(t), "--url", server.URL+"/")
+	expect(t, code, line, 1, "unknown authority")
+}
+
+// foreignAuthority is the file of a valid authority that signed nothing here.
+func foreignAuthority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
 	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "foreign"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, "foreign.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
 
 func TestPlainHTTPToLoopback(t *testing.T) {

@@ -7,6 +7,8 @@ own, on loopback) for the real ones.
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -147,6 +149,14 @@ def test_go_recipes_build_the_locks_version(name: str, module: str, prefix: str)
     assert re.search(
         rf"^\s*(require )?{re.escape(module)} v{re.escape(wanted)}( // indirect)?$", text, flags=re.MULTILINE
     )
+
+
+@pytest.mark.parametrize("module", ["probe", "local/grafana"])
+@pytest.mark.skipif(shutil.which("go") is None, reason="needs Go: the programs' own tests are Go tests")
+def test_our_go_programs_pass_their_own_tests(module: str) -> None:
+    command = ["go", "test", "-count=1", "./..."]
+    done = subprocess.run(command, cwd=IMAGES_DIR / module, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- recipes and keys ---------------------------------------------------------
