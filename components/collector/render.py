@@ -10,7 +10,7 @@ Metrics are taken before anything is sampled, masked or left out; what leaves fo
 
 import json
 
-from components.collector import deliver, identity, keys, normalise, prices, receive, span_metrics, telemetry
+from components.collector import deliver, identity, keys, normalise, prices, privacy, receive, span_metrics, telemetry
 from components.collector.inputs import CollectorInputs
 from components.collector.text import Expand, Node, dump
 from components.names import CONFIG_DIR
@@ -42,6 +42,7 @@ def render(inputs: CollectorInputs) -> Node:
             },
             **span_metrics.processors(inputs),
             **telemetry.processors(inputs),
+            **privacy.processors(inputs, deliver.BATCH_SPANS),
         },
         "connectors": {"forward/metrics": {}, "forward/phoenix": {}, **span_metrics.connectors()},
         "exporters": deliver.exporters(inputs),
@@ -80,6 +81,7 @@ def pipelines(inputs: CollectorInputs) -> Node:
         },
         "traces/phoenix": {
             "receivers": ["forward/phoenix"],
+            "processors": list(privacy.processors(inputs, deliver.BATCH_SPANS)),
             "exporters": ["otlp_http/phoenix"],
         },
         **telemetry.pipelines(),

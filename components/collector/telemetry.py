@@ -15,7 +15,9 @@ INTERVAL_SECONDS = 10
 def own() -> Node:
     """``service.telemetry``: who it is, logs as JSON lines, metrics to itself."""
     return {
-        "resource": {"service.name": Expand(f"{TELEMETRY_SERVICE}-${{env:AGENTSTACK_REPLICA}}")},
+        "resource": {
+            "attributes": [{"name": "service.name", "value": Expand(f"{TELEMETRY_SERVICE}-${{env:AGENTSTACK_REPLICA}}")}]
+        },
         "logs": {"level": "info", "encoding": "json"},
         "metrics": {
             "level": "normal",
