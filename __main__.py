@@ -12,7 +12,6 @@ from components.exporters.node import NodeExporter
 from components.exporters.postgres import PostgresExporter
 from components.foundation import lay_foundation
 from components.grafana import Grafana
-from components.names import Service
 from components.pgbouncer import PgBouncer
 from components.phoenix import Phoenix
 from components.postgres import Postgres
@@ -48,5 +47,8 @@ outputs.export(
     settings=settings,
     networks=networks,
     ca_certificate=context.ca.certificate_pem,
-    running={service.service: service.running for service in services},
+    running=[service.running for service in services],
+    logins=outputs.logins(phoenix=phoenix, prometheus=prometheus, alertmanager=alertmanager, grafana=grafana),
+    tokens=tokens.tokens,
+    stand_ins=context.images.stand_ins,
 )

@@ -17,6 +17,11 @@ class Images(Protocol):
 
     def __getitem__(self, name: str) -> pulumi.Input[str]: ...
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Every key whose image is a stand-in."""
+        ...
+
     def is_stand_in(self, name: str) -> bool:
         """True where a stand-in runs in place of the real image."""
         ...

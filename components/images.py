@@ -98,6 +98,11 @@ class ImageSet(pulumi.ComponentResource):
     def __getitem__(self, name: str) -> pulumi.Input[str]:
         return self._references[name]
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Every key whose image is a stand-in."""
+        return sorted(self._stand_ins)
+
     def is_stand_in(self, name: str) -> bool:
         """True where a stand-in runs in place of the real image."""
         return name in self._stand_ins

@@ -1,6 +1,7 @@
 """The stack's outputs: an interface. The operator's command, the tests and users' scripts rely on these names."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import pulumi
 
@@ -33,6 +34,38 @@ def endpoints_internal() -> dict[str, str]:
         "otlp_http": f"https://{collector}:{Port.OTLP_HTTP}",
         "phoenix": f"https://{phoenix}:{Port.PHOENIX}",
     }
+
+
+class _WithLogin(Protocol):
+    """A component with a human administrator."""
+
+    @property
+    def admin_username(self) -> str: ...
+    @property
+    def admin_password(self) -> Password: ...
+
+
+class _WithPhoenixLogin(Protocol):
+    admin_email: str
+    admin_password: Password
+    admin_secret: Password
+
+
+def logins(
+    *, phoenix: _WithPhoenixLogin, prometheus: _WithLogin, alertmanager: _WithLogin, grafana: _WithLogin
+) -> dict[str, dict[str, pulumi.Input[str]]]:
+    """The administrators' logins, by service."""
+    named = {"prometheus": prometheus, "alertmanager": alertmanager, "grafana": grafana}
+    found: dict[str, dict[str, pulumi.Input[str]]] = {
+        name: {"username": service.admin_username, "password": service.admin_password.value}
+        for name, service in named.items()
+    }
+    found["phoenix"] = {
+        "email": phoenix.admin_email,
+        "password": phoenix.admin_password.value,
+        "admin_secret": phoenix.admin_secret.value,
+    }
+    return found
 
 
 def export(
