@@ -70,14 +70,14 @@ def go_duration(seconds: int) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def probe_command(health: Health, live: bool) -> list[str]:
+def probe_command(health: Health) -> list[str]:
     """The health check of a workload: the probe, its counting of failures, and the watch on live files."""
     mode, *arguments = health.probe
     common: list[str] = []
     if health.restart_after:
         common += ["--restart-after", str(health.restart_after), "--grace", f"{health.start_period_seconds}s"]
-    if live:
-        common += ["--reload-dir", LIVE_DIR]
+    if health.reload_signal:
+        common += ["--reload-dir", LIVE_DIR, "--reload-signal", health.reload_signal]
     return ["CMD", PROBE, mode, *common, *arguments]
 
 
@@ -395,7 +395,7 @@ class ContainerRuntime(pulumi.ComponentResource):
             healthcheck=None
             if health is None
             else docker.ContainerHealthcheckArgs(
-                tests=probe_command(health, bool(workload.live_files)),
+                tests=probe_command(health),
                 interval=go_duration(health.interval_seconds),
                 timeout=go_duration(health.timeout_seconds),
                 start_period=go_duration(health.start_period_seconds),

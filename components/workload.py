@@ -97,6 +97,8 @@ class Health:
     start_period_seconds: int = 30
     restart_after: int = 6
     wait_timeout_seconds: int = 180
+    reload_signal: str | None = None
+    """Sent (HUP, USR1, USR2) to the service when its live files have changed; None: it looks at them by itself."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,10 @@ GID = 99
 """The haproxy user of the official image."""
 
 HEALTH = Health(
-    probe=("http", "--url", f"http://127.0.0.1:{Port.EDGE_HEALTH}/live"), interval_seconds=5, start_period_seconds=15
+    reload_signal="USR2",
+    probe=("http", "--url", f"http://127.0.0.1:{Port.EDGE_HEALTH}/live"),
+    interval_seconds=5,
+    start_period_seconds=15,
 )
 """Plaintext to loopback inside the container. Alive, not ready: an edge without a collector must not restart."""
 
