@@ -2,16 +2,17 @@
 
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
+WIDE: Final = 200
 err = Console(stderr=True, highlight=False)
 
 
 def out() -> Console:
-    """Standard output, as it is now (tests replace it); never wraps what another program may read."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    """Standard output, as it is now (tests replace it); wide where it is no terminal, so that tables stay whole."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 
 
 def print_json(value: Any) -> None:

@@ -38,7 +38,8 @@ def status_table(rows: list[status.Row], stack: str) -> Table:
     """The rows for people."""
     table = Table(title=f"stack {stack}", title_justify="left")
     for heading in ("service", "container", "health", "up", "memory", "limit", "restarts", "image"):
-        table.add_column(heading, justify="right" if heading in {"memory", "limit", "restarts"} else "left")
+        right = heading in {"memory", "limit", "restarts"}
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "image", overflow="fold")
     for row in rows:
         colour = _COLOURS.get(row.health, "red")
         table.add_row(
