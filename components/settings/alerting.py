@@ -5,16 +5,18 @@ a file on this machine (below the checkout's ``.agentstack/`` is a good place), 
 as a file of mode 0400 into Alertmanager's container.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from components.settings.base import Model, Ratio
 from components.settings.sizing import Size
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-MAX_CREDENTIAL_BYTES: Final = 64 * 1024
+MAX_FILE_BYTES: Final = 512 * 1024
 
 Usd = Annotated[float, Field(gt=0, le=100_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -33,10 +35,10 @@ def _readable(value: str) -> str:
         text = path.read_bytes()
     except OSError as error:
         raise ValueError(
-            f"{path} can't be read ({error.strerror}); write the credential into that file (mode 0600), on one line"
+            f"{path} can't be read ({error.strerror}); write that file (a credential: on one line, mode 0600)"
         ) from error
-    if not text.strip() or len(text) > MAX_CREDENTIAL_BYTES:
-        raise ValueError(f"{path} is empty or larger than {MAX_CREDENTIAL_BYTES} bytes; it should hold the credential")
+    if not text.strip() or len(text) > MAX_FILE_BYTES:
+        raise ValueError(f"{path} is empty or larger than {MAX_FILE_BYTES} bytes")
     return value
 
 
@@ -46,6 +48,35 @@ MachineFile = Annotated[str, StringConstraints(min_length=1, max_length=4096), A
 def read_machine_file(value: str) -> str:
     """The text of a :data:`MachineFile`, without the newline at its end."""
     return (ROOT / value).read_text(encoding="utf-8").strip()
+
+
+def _rule_file(value: str) -> str:
+    """YAML with a list ``groups``, each with a name and rules; Prometheus itself checks the expressions."""
+    try:
+        content = yaml.safe_load(read_machine_file(value))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{value} is no YAML: {error}") from error
+    groups = content.get("groups") if isinstance(content, dict) else None
+    if not isinstance(groups, list) or not all(
+        isinstance(one, dict) and one.keys() >= {"name", "rules"} for one in groups
+    ):
+        raise ValueError(f"{value} is no rule file: it needs a list `groups`, each with `name` and `rules`")
+    return value
+
+
+def _dashboard_file(value: str) -> str:
+    """JSON in Grafana's classic schema: the newer one can't be provisioned from files."""
+    try:
+        content = json.loads(read_machine_file(value))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{value} is no JSON: {error}") from error
+    if not isinstance(content, dict) or not {"title", "uid", "panels"} <= content.keys():
+        raise ValueError(f"{value} is no dashboard in the classic schema: it needs `title`, `uid` and `panels`")
+    return value
+
+
+RuleFile = Annotated[MachineFile, AfterValidator(_rule_file)]
+DashboardFile = Annotated[MachineFile, AfterValidator(_dashboard_file)]
 
 
 class Thresholds(Model):
@@ -105,11 +136,16 @@ class StackBudget(Budget):
     """In any 24 hours, and by the forecast of the day's end (UTC), all projects together; none for no limit."""
 
 
-class Objective(Model):
-    """The service level objective: which share of the requests should succeed."""
+Availability = Annotated[float, Field(ge=0.5, le=0.99999)]
 
-    availability: Annotated[float, Field(ge=0.5, le=0.99999)] = 0.999
-    """Over 30 days, per service; the alerts watch how fast the rest, the error budget, is used up."""
+
+class Objectives(Model):
+    """Service level objectives over 30 days. The alerts watch how fast the rest, the error budget, is used up."""
+
+    ingest: Availability = 0.999
+    """Share of the accepted OTLP requests that are answered without an error of ours."""
+    services: Annotated[dict[str, Availability], Field(max_length=100)] = Field(default_factory=dict)
+    """Share of the requests (root and LLM spans) of a service (label ``service``) that succeed."""
 
 
 class _Receiver(Model):
@@ -225,11 +261,18 @@ class AlertingSettings(Model):
     budget: StackBudget = StackBudget()
     project_budgets: Annotated[dict[str, Budget], Field(max_length=200)] = Field(default_factory=dict)
     """Budgets of single projects, by the project's name."""
-    objective: Objective = Objective()
+    objectives: Objectives = Objectives()
     always_sending: Annotated[tuple[str, ...], Field(max_length=200)] = ()
     """Services (label ``service``) that must never be silent; others are only missed when they always had traffic."""
     disabled: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """Names of alerts that are left out."""
+
+    runbooks: Annotated[str, StringConstraints(pattern=r"^[^\s]+$", max_length=500)] = "docs/runbooks"
+    """Where the runbooks are served, for the links in notifications, such as a URL of this checkout's docs/runbooks."""
+    rule_files: Annotated[tuple[RuleFile, ...], Field(max_length=50)] = ()
+    """Rule files of your own, relative to the checkout: loaded beside ours."""
+    dashboard_files: Annotated[tuple[DashboardFile, ...], Field(max_length=50)] = ()
+    """Grafana dashboards of your own (JSON, classic schema), relative to the checkout: shown in the folder Own."""
 
     receivers: Annotated[dict[str, Receiver], Field(max_length=50)] = Field(default_factory=dict)
     """Whom Alertmanager tells, by a name of your own; without any, alerts are seen in the user interfaces only."""
@@ -245,6 +288,15 @@ class AlertingSettings(Model):
     """When any other alert that goes on is told again."""
 
     @model_validator(mode="after")
+    def _own_files_differ(self) -> Self:
+        for field, paths in (("ruleFiles", self.rule_files), ("dashboardFiles", self.dashboard_files)):
+            names = [Path(path).name for path in paths]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{field} holds several files called {', '.join(twice)}; give each a name of its own")
+        return self
+
+    @model_validator(mode="after")
     def _projects_spend_something(self) -> Self:
         empty = sorted(
             name
@@ -254,6 +306,14 @@ class AlertingSettings(Model):
         if empty:
             raise ValueError(f"projectBudgets without a limit: {', '.join(empty)}; set perHourUsd or perDayUsd")
         return self
+
+    def own_rules(self) -> dict[str, str]:
+        """File name -> text of the rule files of one's own."""
+        return {Path(path).name: read_machine_file(path) + "\n" for path in self.rule_files}
+
+    def own_dashboards(self) -> dict[str, str]:
+        """File name -> text of the dashboards of one's own."""
+        return {Path(path).name: read_machine_file(path) + "\n" for path in self.dashboard_files}
 
     @property
     def calls_out(self) -> bool:

@@ -1,0 +1,5 @@
+"""Alertmanager: groups alerts, holds back their consequences, and tells whom the settings name."""
+
+from components.alertmanager.component import Alertmanager
+
+__all__ = ["Alertmanager"]
