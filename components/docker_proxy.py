@@ -51,7 +51,8 @@ class DockerProxy(pulumi.ComponentResource):
                 start_period_seconds=15,
             ),
             entrypoint=("haproxy",),
-            command=("-W", "-db", "-f", f"{CONFIG_DIR}/haproxy.cfg"),
+            # Without a capability root can't enter the image's working directory, which belongs to its own user.
+            command=("-W", "-db", "-C", "/", "-f", f"{CONFIG_DIR}/haproxy.cfg"),
             files={"haproxy.cfg": ConfigFile(config())},
             # The collector's user passes through the directory, and only the proxy writes in it.
             volumes=(DataVolume(name=_VOLUME, target=SOCKET_DIR, mode="0755"),),

@@ -20,7 +20,7 @@ SCRAPERS_MAP: Final = "maps/scrapers.map"
 UNKNOWN: Final = "-unknown-"
 """Key of requests without a known token in the table of applications (no application can have that name)."""
 
-APPLICATIONS_PER_PAGE: Final = 16
+APPLICATIONS_PER_PAGE: Final = 12
 """HAProxy builds an answer in one buffer of 16 KiB: more applications would not fit one page of metrics."""
 
 _SERIES: Final[Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]]] = (

@@ -6,6 +6,7 @@ application-network reaches whatever listens on an edge's address there: no user
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_address
@@ -25,6 +26,7 @@ from components.settings.sizing import MAX_REPLICAS
 STOP_GRACE_SECONDS: Final = 40
 HARD_STOP_SECONDS: Final = 35
 LOOPBACK: Final = "127.0.0.0/8"
+_WORD: Final = re.compile(r"[A-Za-z0-9.:/*\[\]_~@-]+")
 _APPLICATION_PREFIX: Final = APPLICATION_HEADER.removesuffix("application")
 
 
@@ -99,6 +101,15 @@ class Edge:
     allowed_origins: tuple[str, ...] = ()
     public_names: tuple[str, ...] = ()
     interfaces: tuple[Interface, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a word that HAProxy would read as something else."""
+        words = [*self.allowed_sources, *self.allowed_origins, *self.public_names]
+        bad = [word for word in words if not _WORD.fullmatch(word)]
+        if bad:
+            raise ValueError(
+                f"{', '.join(map(repr, bad))} can't stand in the edge's configuration: spaces, quotes, #, $"
+            )
 
     @property
     def hsts_tests(self) -> list[str]:
