@@ -232,8 +232,8 @@ def heal(stack: Stack) -> dict[str, Any]:
         raise Failure(
             f"a stack {stack.name} runs on this engine ({names}, ...) of which the state in {stack.layout.state} knows "
             "nothing: it is another checkout's",
-            "use that checkout, take its stack down there (`make down`), or choose another stack name, other subnets and "
-            f"ports. If its checkout is gone: `docker rm -f $(docker ps -aqf label={Label.STACK}={stack.name})`, "
+            "use that checkout, take its stack down there (`make down`), or choose another stack name, other subnets "
+            f"and ports. If its checkout is gone: `docker rm -f $(docker ps -aqf label={Label.STACK}={stack.name})`, "
             "then run the same command again (its data volumes stay)",
         )
     carry_out(stack.env, decided, stack.progress)
