@@ -5,9 +5,11 @@ place. Secret inputs arrive wrapped as the engine sees them, so a test can tell 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import runpy
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +115,14 @@ class _DockerMocks(mocks.Mocks):
         return {}
 
 
+def _close_loop_of_thread() -> None:
+    """The mocks give each of their worker threads an event loop and never close it."""
+    if threading.current_thread() is not threading.main_thread():
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_event_loop().close()
+        asyncio.set_event_loop(None)
+
+
 class Recording(mocks.MockMonitor):
     """What the program registered, and what it exported."""
 
@@ -124,7 +134,10 @@ class Recording(mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the monitor's own spelling
         inputs = _unwrap(json_format.MessageToDict(request.object))
         self.resources_seen.append(Resource(request.type, request.name, inputs, request.parent, bool(request.protect)))
-        return super().RegisterResource(request)
+        try:
+            return super().RegisterResource(request)
+        finally:
+            _close_loop_of_thread()
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the monitor's own spelling
         if "::pulumi:pulumi:Stack::" in request.urn:
