@@ -9,6 +9,9 @@ TOKENS: Final = "phoenix_trace_llm_token_usage_total"
 COST: Final = "phoenix_trace_llm_estimated_cost_usd_total"
 """Counters made from spans, before any sampling, and one classic histogram (``DURATION``: ``_bucket``, ``_sum``, ``_count``)."""
 
+MENDED: Final = "agentstack_mended_spans_total"
+"""Spans that had to be mended before they could be stored; label ``reason`` (nul, utf8, id, session, size)."""
+
 SPAN_LABELS: Final = ("project", "service", "model", "provider", "span_kind", "root", "status", "cost_source")
 TRACE_LABELS: Final = ("project", "service", "status")
 DURATION_LABELS: Final = ("project", "service", "model", "provider", "span_kind", "root", "status")

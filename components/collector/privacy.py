@@ -9,6 +9,7 @@ Errors are silent here for the reason given in normalise.py: they would be clien
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 
 from components.collector.identity import APPLICATION
 from components.collector.inputs import CollectorInputs
@@ -46,8 +47,8 @@ STRUCTURED = (
     "gen_ai.tool.call.arguments", "gen_ai.tool.call.result",
 )  # fmt: skip
 """May be lists instead of JSON texts; made texts, which is what is masked and what Phoenix reads."""
-BATCH_MEMORY_SHARE = 0.3
-"""Of the memory limit, for the attributes of one batch: spans are cut so that the largest batch fits."""
+LARGE = "agentstack.large"
+"""Span attribute between privacy and delivery: the span has much text and goes by the queue for such."""
 
 METADATA_KEYS = (
     r"^(?:openinference\.span\.kind|(?:llm|embedding|reranker)\.(?:model_name|provider|system)"
@@ -62,6 +63,18 @@ METADATA_KEYS = (
 )
 """Attributes that say what happened, not what was said."""
 
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes of a span: bytes of one value, number of attributes, bytes of all its text before values are cut short,
+    and from which it counts as large."""
+
+    value_bytes: int
+    attributes: int
+    span_bytes: int
+    large_bytes: int
+
+
 _APP = f'resource.attributes["{APPLICATION}"]'
 _TEXT, _NAMES = cached("text"), cached("names")
 _NUL_ESCAPE, _BROKEN_ESCAPE = "\\u0000", "\\ufffd"
@@ -70,12 +83,6 @@ _NUL_ESCAPE, _BROKEN_ESCAPE = "\\u0000", "\\ufffd"
 def pseudonym(key: str, user_id: str) -> str:
     """What is stored in place of a user id: HMAC-SHA256 in hex. The same as the Collector computes."""
     return hmac.new(key.encode(), user_id.encode(), hashlib.sha256).hexdigest()
-
-
-def text_budget_bytes(inputs: CollectorInputs, batch_spans: int) -> int:
-    """Bytes of attributes that one span may have: then a full batch fits the Collector's memory."""
-    memory = inputs.settings.collector.memory_mib * 1024 * 1024
-    return max(16_384, int(memory * BATCH_MEMORY_SHARE / batch_spans))
 
 
 def patterns(inputs: CollectorInputs) -> list[Pattern]:
@@ -97,7 +104,7 @@ def text_statements() -> list[str]:
     ]
 
 
-def mend_statements(budget_bytes: int, longest_value: int, most_attributes: int) -> list[str]:
+def mend_statements(limits: Limits) -> list[str]:
     """OTTL on a span: make it storable, and say what was wrong. Needs and leaves the text."""
     mended = attr(MENDED)
     nul, utf8, large = cached("nul"), cached("utf8"), cached("large")
@@ -105,12 +112,13 @@ def mend_statements(budget_bytes: int, longest_value: int, most_attributes: int)
     # A class of two, not a single character: that would be searched as bytes, and what is no character not be found.
     broken = "[\\uFFFC\\uFFFD]"
     return [
-        f"delete_key(span.attributes, {quoted(MENDED)})",
+        *(f"delete_key(span.attributes, {quoted(key)})" for key in (MENDED, LARGE)),
         *(f"set({attr(key)}, String({attr(key)})) where IsList({attr(key)}) or IsMap({attr(key)})" for key in STRUCTURED),
-        f'truncate_all(span.attributes, {longest_value}, true, "...")',
-        f"limit(span.attributes, {most_attributes}, [{keep}]) where Len(span.attributes) > {most_attributes}",
+        f'truncate_all(span.attributes, {limits.value_bytes}, true, "...")',
+        f"limit(span.attributes, {limits.attributes}, [{keep}]) where Len(span.attributes) > {limits.attributes}",
         *text_statements(),
-        f"set({large}, true) where Len({_TEXT}) > {budget_bytes}",
+        f"set({attr(LARGE)}, true) where Len({_TEXT}) > {limits.large_bytes}",
+        f"set({large}, true) where Len({_TEXT}) > {limits.span_bytes}",
         f'truncate_all(span.attributes, 2048, true, "...") where {large} == true',
         f"limit(span.attributes, 64, [{keep}]) where {large} == true and Len(span.attributes) > 64",
         f'set({mended}, "size") where {large} == true',
@@ -237,12 +245,10 @@ def event_statements(inputs: CollectorInputs) -> list[str]:
     ]
 
 
-def processors(inputs: CollectorInputs, batch_spans: int) -> Node:
+def processors(inputs: CollectorInputs, limits: Limits) -> Node:
     """Mending, capture and redaction, then pseudonyms."""
     capture, suspect = attr(CAPTURE), attr(SUSPECT)
     telemetry = inputs.telemetry
-    budget = text_budget_bytes(inputs, batch_spans)
-    longest = min(telemetry.attribute_bytes, budget)
     metadata_only = f'{capture} == "metadata-only"'
     event_replacements = [
         f'replace_all_patterns(spanevent.attributes, "value", {quoted(part.regex)}, {quoted(pattern.masked)})'
@@ -253,7 +259,7 @@ def processors(inputs: CollectorInputs, batch_spans: int) -> Node:
         {
             "context": "span",
             "statements": [
-                *mend_statements(budget, longest, telemetry.attributes_per_span),
+                *mend_statements(limits),
                 *capture_statements(inputs),
                 *suspect_statements(inputs),
             ],

@@ -1,10 +1,9 @@
-"""What comes in: OTLP from the edge, the Collector's own telemetry over loopback, container statistics from Docker.
+"""What comes in: OTLP from the edge, container statistics from Docker.
 
 The Collector checks tokens itself, behind the edge's check: whoever is on its network still needs one. Logs have no
 pipeline, so that their endpoints do not exist (HTTP 404, gRPC UNIMPLEMENTED); the edge answers first and says why.
 """
 
-from components.collector.inputs import CollectorInputs
 from components.collector.text import Expand, Node
 from components.names import CONFIG_DIR, LIVE_DIR, TLS_CA, Label, Port
 
@@ -21,7 +20,6 @@ DOCKER_SOCKET = "unix:///run/docker-proxy/docker.sock"
 LIVE_CERT = f"{LIVE_DIR}/tls/tls.crt"
 LIVE_KEY = f"{LIVE_DIR}/tls/tls.key"
 """The certificate is a live file: a renewed one is taken up without a restart."""
-SELF_PORT = 4320
 MAX_REQUEST_MIB = 16
 
 CONTAINER_METRICS = (
@@ -82,8 +80,8 @@ def extensions() -> Node:
     }
 
 
-def receivers(inputs: CollectorInputs) -> Node:
-    """OTLP for applications, OTLP on loopback for the Collector's own telemetry, Docker's statistics."""
+def receivers() -> Node:
+    """OTLP for applications, statistics from Docker, and nothing for the replicas that do not ask Docker."""
     guarded = {"tls": server_tls(), "auth": {"authenticator": "bearertokenauth/ingest"}, "include_metadata": True}
     return {
         "otlp": {
@@ -105,7 +103,6 @@ def receivers(inputs: CollectorInputs) -> Node:
                 },
             }
         },
-        "otlp/self": {"protocols": {"http": {"endpoint": f"127.0.0.1:{SELF_PORT}"}}},
         "nop": {},
         "docker_stats": {
             "endpoint": DOCKER_SOCKET,

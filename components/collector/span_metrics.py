@@ -26,6 +26,7 @@ from components.collector.normalise import (
     attr,
 )
 from components.collector.normalise import CACHED as READ
+from components.collector.privacy import MENDED
 from components.collector.text import Node, any_of, quoted
 
 MAX_SPAN_SECONDS = 7 * 24 * 3600
@@ -88,6 +89,21 @@ def processors(inputs: CollectorInputs) -> Node:
                 {
                     "context": "datapoint",
                     "statements": ['set(datapoint.start_time, datapoint.time - Duration("1s"))'],
+                }
+            ],
+        },
+        "batch/mended": {"send_batch_size": 1024, "timeout": "1s"},
+        "transform/now": {
+            "error_mode": "ignore",
+            "metric_statements": [
+                {
+                    "context": "datapoint",
+                    "statements": [
+                        "set(datapoint.time, Now())",
+                        'set(datapoint.start_time, datapoint.time - Duration("1s"))',
+                        f'set(datapoint.attributes["reason"], datapoint.attributes["{MENDED}"])',
+                        f"delete_key(datapoint.attributes, {quoted(MENDED)})",
+                    ],
                 }
             ],
         },
@@ -172,7 +188,43 @@ def connectors() -> Node:
             "value": "Seconds(span.end_time - span.start_time)",
         },
     }
+    mended = _sum(
+        "agentstack.mended.spans",
+        "Spans that had to be mended before they could be stored.",
+        "{span}",
+        "1",
+        [{"key": MENDED}],
+    )
     return {
         "signal_to_metrics/counters": {"error_mode": "silent", "spans": counters},
         "signal_to_metrics/durations": {"error_mode": "silent", "spans": [duration]},
+        "signal_to_metrics/mended": {"error_mode": "silent", "spans": [mended]},
+    }
+
+
+def pipelines(processors: list[str]) -> Node:
+    """From spans to their page; ``processors`` are those between the spans and the connectors."""
+    cumulate = ["transform/start", "delta_to_cumulative/counters"]
+    return {
+        "traces/metrics": {
+            "receivers": ["forward/metrics"],
+            "processors": processors,
+            "exporters": ["signal_to_metrics/counters", "signal_to_metrics/durations"],
+        },
+        "metrics/counters": {
+            "receivers": ["signal_to_metrics/counters"],
+            "processors": cumulate,
+            "exporters": ["prometheus/spans"],
+        },
+        "metrics/mended": {
+            "receivers": ["signal_to_metrics/mended"],
+            # After the batch the points get their times anew: they come from several requests at once.
+            "processors": ["batch/mended", "transform/now", "delta_to_cumulative/counters"],
+            "exporters": ["prometheus/spans"],
+        },
+        "metrics/durations": {
+            "receivers": ["signal_to_metrics/durations"],
+            "processors": ["transform/start", "delta_to_cumulative/durations"],
+            "exporters": ["prometheus/spans"],
+        },
     }
