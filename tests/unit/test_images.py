@@ -20,6 +20,8 @@ from images import IMAGES_DIR, PROJECT_DIR, build, debian, engine, golang, recip
 from images.lock import LockError, load_lock
 from images.shell import BuildError, Step
 
+pytestmark = pytest.mark.unit
+
 SERVICES = {
     "postgres", "probe", "phoenix", "collector", "haproxy", "pgbouncer", "prometheus", "alertmanager", "grafana",
     "postgres-exporter", "node-exporter", "blackbox-exporter",
