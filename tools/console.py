@@ -169,6 +169,8 @@ def run(
         finally:
             if timer:
                 timer.cancel()
+            if process.stdout:
+                process.stdout.close()
     if late.is_set():
         raise Failure(f"`{shlex.join(command)}` did not end within {seconds(timeout_seconds or 0)}", f"see {log}")
     return code

@@ -22,6 +22,9 @@ APT_SECONDS: Final = 900
 NOFILE: Final = 1_048_576
 """What Docker's own unit file asks for; a machine's hard limit may be lower."""
 
+_STARTED: Final[list["subprocess.Popen[bytes]"]] = []
+"""The engine that this run started: it outlives us, so nobody waits for it."""
+
 
 def answers(env: Mapping[str, str] | None = None) -> bool:
     """Whether the engine that `docker` is pointed at answers."""
@@ -130,6 +133,7 @@ def start(layout: Layout, progress: Progress) -> None:
                 start_new_session=True,
                 preexec_fn=raise_file_limit,  # noqa: PLW1509 - no threads yet, and the limit is the child's alone
             )
+        _STARTED.append(process)
         (layout.home / "dockerd.pid").write_text(f"{process.pid}\n", encoding="utf-8")
     with progress.step("starting the Docker engine"):
         wait(lambda: process is not None and process.poll() is not None, log)

@@ -156,6 +156,8 @@ def without_salt(text: str) -> Any:
     document = yaml.safe_load(text) if text else None
     if isinstance(document, dict):
         document.pop("encryptionsalt", None)
+        if not document.get("config"):
+            document.pop("config", None)  # Pulumi writes an empty one as nothing
     return document or None
 
 
