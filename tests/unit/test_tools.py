@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tools import console, docker_engine, driver, gobuild, heal, pulumi_cli, registry, state, up, venv, versions
 from tools.console import Failure, Progress
@@ -116,6 +118,12 @@ def test_a_shell_that_reads_env_has_what_our_own_commands_have(here: Layout, tmp
     assert seen["PATH"] == f"{odd / 'bin'}:/usr/bin:/bin"
     assert ours["PATH"].split(":")[0] == str(odd / "bin")
     assert seen["PULUMI_BACKEND_URL"] == f"file://{here.state}"
+
+
+@given(path=st.text(st.characters(blacklist_characters="\n\0", blacklist_categories=("Cs", "Cc")), min_size=1))
+def test_any_path_survives_the_env_file(path: str) -> None:
+    values = {"PULUMI_HOME": path, "PATH": path}
+    assert state.read_env(state.render_env(values)) == values
 
 
 def test_variables_that_change_what_pulumi_does_are_left_out(here: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,11 +463,11 @@ def test_only_this_machines_own_salt_is_forgotten(tmp_path: Path) -> None:
 # ---- Pulumi's output
 
 FAILED = """Updating (dev):
- +  docker:index/network:Network phoenix-network creating (0s)
- +  docker:index/network:Network phoenix-network created (2s)
- +  docker:index/container:Container postgres creating (0s)
+ +  docker:index:Network phoenix-network creating (0s)
+ +  docker:index:Network phoenix-network created (2s)
+ +  docker:index:Container postgres creating (0s)
 @ updating......
- +  docker:index/container:Container postgres creating (60s) error: container is unhealthy
+ +  docker:index:Container postgres creating (60s) error: container is unhealthy
 Diagnostics:
   docker:index:Container (postgres):
     error: container is unhealthy
