@@ -1,9 +1,10 @@
 """Metrics that applications send themselves, let through to Prometheus within bounds.
 
-Names are those of a list, attributes those of a list with the values of a list; what is left out is summed up, what is
-not on a list becomes `other`. Units are those that exist. So no application can make more series than names × values,
-whatever it sends. Processes are kept apart by a number below `instances`, made from their instance id, and only where
-they must be: delta metrics (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta) of all processes are added up.
+Names are those of a list, attributes those of a list with the values of a list; what is left out is summed up, what
+is not on a list becomes `other`. Units are those that exist. So no application can make more series than there are
+names and values, whatever it sends. Processes are kept apart by a number below `instances`, made from their instance
+id, and only where they must be: delta metrics of all processes are added up (applications choose them by
+OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta).
 """
 
 from collections.abc import Mapping
@@ -69,8 +70,8 @@ def _point_statements(inputs: CollectorInputs) -> list[str]:
     number = f"FNV({instance})"
     statements = [f"keep_keys(datapoint.attributes, [{', '.join(quoted(key) for key in kept_attributes(inputs))}])"]
     for key, values in {**ATTRIBUTES, **settings.attributes}.items():
-        value = _dp(key)
-        statements.append(f"set({value}, {quoted(names.OTHER)}) where {value} != nil and not (IsString({value}) and IsMatch({value}, {quoted(any_of(values))}))")
+        listed = f"IsString({_dp(key)}) and IsMatch({_dp(key)}, {quoted(any_of(values))})"
+        statements.append(f"set({_dp(key)}, {quoted(names.OTHER)}) where {_dp(key)} != nil and not ({listed})")
     table = {name: row.label for name, row in price_table(inputs.telemetry).items()}
     for key in _MODELS:
         statements += _mapped(key, table)
@@ -80,7 +81,8 @@ def _point_statements(inputs: CollectorInputs) -> list[str]:
     return [
         *statements,
         f"set({status}, String({status})) where {status} != nil",
-        f"set({status}, {quoted(names.OTHER)}) where {status} != nil and not IsMatch({status}, {quoted('^[1-5][0-9][0-9]$')})",
+        f"set({status}, {quoted(names.OTHER)}) "
+        f"where {status} != nil and not IsMatch({status}, {quoted('^[1-5][0-9][0-9]$')})",
         f"set({error}, {quoted(names.OTHER)}) where {error} != nil and not (IsString({error}) and "
         f"IsMatch({error}, {quoted('^([1-5][0-9][0-9]|timeout)$')}))",
         f"set({_dp('application')}, resource.attributes[{quoted(APPLICATION)}])",

@@ -95,9 +95,7 @@ def processors() -> Node:
         "filter/large": {"error_mode": "silent", "trace_conditions": [f"{large} == nil"]},
         "transform/large": {
             "error_mode": "silent",
-            "trace_statements": [
-                {"context": "span", "statements": [f"delete_key(span.attributes, {quoted(LARGE)})"]}
-            ],
+            "trace_statements": [{"context": "span", "statements": [f"delete_key(span.attributes, {quoted(LARGE)})"]}],
         },
     }
 

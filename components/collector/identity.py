@@ -25,9 +25,11 @@ def resource_statements(inputs: CollectorInputs) -> list[str]:
     # SDKs that are told nothing say "unknown_service" or "unknown_service:python": that is a missing name.
     return [
         f'set({_APP}, "unknown")',
-        f"set({_APP}, {_HEADER}[0]) where {_HEADER} != nil and IsMatch({_HEADER}[0], {quoted('^[a-z][a-z0-9-]{0,39}$')})",
+        f"set({_APP}, {_HEADER}[0]) "
+        f"where {_HEADER} != nil and IsMatch({_HEADER}[0], {quoted('^[a-z][a-z0-9-]{0,39}$')})",
         f"set({_SERVICE}, String({_SERVICE})) where {_SERVICE} != nil and not IsString({_SERVICE})",
-        f'set({_SERVICE}, {_APP}) where {_SERVICE} == nil or {_SERVICE} == "" or HasPrefix({_SERVICE}, "unknown_service")',
+        f"set({_SERVICE}, {_APP}) "
+        f'where {_SERVICE} == nil or {_SERVICE} == "" or HasPrefix({_SERVICE}, "unknown_service")',
         f'set({_ENVIRONMENT}, resource.attributes["deployment.environment.name"]) '
         f'where {_ENVIRONMENT} == nil and resource.attributes["deployment.environment.name"] != nil',
         f"set({_ENVIRONMENT}, {quoted(inputs.settings.environment)}) where {_ENVIRONMENT} == nil",

@@ -7,7 +7,7 @@ TRACES: Final = "phoenix_traces_total"
 DURATION: Final = "phoenix_trace_duration_seconds"
 TOKENS: Final = "phoenix_trace_llm_token_usage_total"
 COST: Final = "phoenix_trace_llm_estimated_cost_usd_total"
-"""Counters made from spans, before any sampling, and one classic histogram (``DURATION``: ``_bucket``, ``_sum``, ``_count``)."""
+"""Counters made from spans, before any sampling, and one classic histogram (``DURATION``)."""
 
 MENDED: Final = "agentstack_mended_spans_total"
 """Spans that had to be mended before they could be stored; label ``reason`` (nul, utf8, id, session, size)."""
@@ -22,7 +22,8 @@ DURATION_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 9, 10, 11, 12.
 """Seconds. Dense around 10 s, which is an edge of its own: whether a 95th percentile is above it is exact."""
 
 SPAN_KINDS: Final = (
-    "LLM", "EMBEDDING", "RERANKER", "CHAIN", "RETRIEVER", "TOOL", "AGENT", "GUARDRAIL", "EVALUATOR", "PROMPT", "UNKNOWN",
+    "LLM", "EMBEDDING", "RERANKER", "CHAIN", "RETRIEVER", "TOOL", "AGENT", "GUARDRAIL", "EVALUATOR", "PROMPT",
+    "UNKNOWN",
 )  # fmt: skip
 PRICED_KINDS: Final = ("LLM", "EMBEDDING", "RERANKER")
 TOKEN_TYPES: Final = ("prompt", "prompt_cached", "prompt_cache_write", "completion", "reasoning")

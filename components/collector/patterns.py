@@ -41,11 +41,13 @@ class Pattern:
 
 DIGIT_RUNS: Final = tuple(f"{digit}(?:[ ()./-]?[0-9]){{9}}" for digit in range(10))
 """Ten digits with at most one separator between two of them, once for each first digit. A date alone has eight."""
-_COUNTRIES: Final = tuple(
-    "AD AE AL AT AZ BA BE BG BH BI BR BY CH CR CY CZ DE DJ DK DO EE EG ES FI FK FO FR GB GE GI GL GR GT HR HU IE IL IQ "
-    "IS IT JO KW KZ LB LC LI LT LU LV LY MC MD ME MK MN MR MT MU NI NL NO OM PK PL PS PT QA RO RS RU SA SC SD SE SI SK "
-    "SM SO ST SV TL TN TR UA VA VG XK YE".split()
-)
+_COUNTRIES: Final = (
+    "AD", "AE", "AL", "AT", "AZ", "BA", "BE", "BG", "BH", "BI", "BR", "BY", "CH", "CR", "CY", "CZ", "DE", "DJ", "DK",
+    "DO", "EE", "EG", "ES", "FI", "FK", "FO", "FR", "GB", "GE", "GI", "GL", "GR", "GT", "HR", "HU", "IE", "IL", "IQ",
+    "IS", "IT", "JO", "KW", "KZ", "LB", "LC", "LI", "LT", "LU", "LV", "LY", "MC", "MD", "ME", "MK", "MN", "MR", "MT",
+    "MU", "NI", "NL", "NO", "OM", "PK", "PL", "PS", "PT", "QA", "RO", "RS", "RU", "SA", "SC", "SD", "SE", "SI", "SK",
+    "SM", "SO", "ST", "SV", "TL", "TN", "TR", "UA", "VA", "VG", "XK", "YE",
+)  # fmt: skip
 """Countries with an IBAN."""
 
 EMAIL: Final = Pattern(
@@ -90,9 +92,7 @@ PHONE: Final = Pattern(
             probes=tuple(f"{digit}[0-9]{{2}}[.-][0-9]{{3}}[.-][0-9]{{4}}" for digit in range(2, 10)),
             digits=True,
         ),
-        Part(
-            r"\b0[1-9][0-9]{1,4}[ /-][0-9]{6,9}\b", probes=(r"0[1-9][0-9]{1,4}[ /-][0-9]{6}",)
-        ),
+        Part(r"\b0[1-9][0-9]{1,4}[ /-][0-9]{6,9}\b", probes=(r"0[1-9][0-9]{1,4}[ /-][0-9]{6}",)),
     ),
 )
 API_KEY: Final = Pattern(
@@ -119,7 +119,12 @@ AUTHORIZATION: Final = Pattern(
     (
         Part(
             r"(?i)\b(?:bearer|basic)[ \t]+[A-Za-z0-9._~+/=-]{8,}",
-            probes=(r"earer[ \t]+[A-Za-z0-9._~+/=-]{8}", r"asic[ \t]+[A-Za-z0-9._~+/=-]{8}", r"EARER[ \t]", r"ASIC[ \t]"),
+            probes=(
+                r"earer[ \t]+[A-Za-z0-9._~+/=-]{8}",
+                r"asic[ \t]+[A-Za-z0-9._~+/=-]{8}",
+                r"EARER[ \t]",
+                r"ASIC[ \t]",
+            ),
         ),
         Part(
             r"(?i)\b(?:authorization|x-api-key|api[_-]key)[\"']?[ \t]*[:=][ \t]*[\"']?[^\s\"',;]{4,}",

@@ -9,7 +9,7 @@ Two things the package knows are simplified, both upwards: where the price depen
 the day counts, and cache writes are charged at the 5-minute rate unless `telemetry.prices` says otherwise.
 """
 
-import datetime
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Row:
-    """One name of a model. ``rates`` None: no price is known. ``above``: the rates beyond ``threshold`` input tokens."""
+    """One name of a model. Without ``rates`` no price is known; ``above`` holds beyond ``threshold`` input tokens."""
 
     label: str
     rates: Rates | None = None
@@ -71,7 +71,7 @@ def label_of(model: str) -> str:
     return name if separator and prefix in _providers() else model
 
 
-def _at_most(prices: object, moment: datetime.datetime) -> types.ModelPrice | None:
+def _at_most(prices: object, moment: dt.datetime) -> types.ModelPrice | None:
     """The price in force at ``moment``; where it depends on the time of day, the dearest of the day."""
     if isinstance(prices, types.ModelPrice):
         return prices
@@ -140,13 +140,13 @@ def _names(match: types.MatchLogic | None) -> Iterator[str]:
             yield from _names(part)
 
 
-def price_table(telemetry: TelemetrySettings, moment: datetime.datetime | None = None) -> dict[str, Row]:
+def price_table(telemetry: TelemetrySettings, moment: dt.datetime | None = None) -> dict[str, Row]:
     """Name -> row, for every name under which a model of the settings is known.
 
     Args:
         moment: when the prices must hold (now, if not given).
     """
-    moment = moment or datetime.datetime.now(datetime.UTC)
+    moment = moment or dt.datetime.now(dt.UTC)
     providers = _providers()
     table: dict[str, Row] = {}
     own = {label_of(name): price for name, price in telemetry.prices.items()}
@@ -168,7 +168,7 @@ def price_table(telemetry: TelemetrySettings, moment: datetime.datetime | None =
 
 
 def _add_dated(
-    table: dict[str, Row], provider: types.Provider, info: types.ModelInfo, row: Row, moment: datetime.datetime
+    table: dict[str, Row], provider: types.Provider, info: types.ModelInfo, row: Row, moment: dt.datetime
 ) -> None:
     """Dated releases that lose their date to the same name but have a price of their own keep that price."""
     for other in provider.models:

@@ -1,8 +1,8 @@
 """What leaves for Phoenix: mended so that it can be stored, masked, cut to size, or metadata only.
 
 Order matters. First the span is made storable (Phoenix loses a span with a NUL byte, and a whole batch for one text
-that is not UTF-8). Then its content is left out where nobody agreed to it, else masked. User ids become pseudonyms last,
-by a keyed hash, so that equal users stay equal and can still be deleted by their pseudonym.
+that is not UTF-8). Then its content is left out where nobody agreed to it, else masked. User ids become pseudonyms
+last, by a keyed hash, so that equal users stay equal and can still be deleted by their pseudonym.
 
 Errors are silent here for the reason given in normalise.py: they would be clients' values.
 """
@@ -67,7 +67,8 @@ METADATA_KEYS = (
 @dataclass(frozen=True)
 class Limits:
     """Sizes of a span: bytes of one value, number of attributes, bytes of all its text before values are cut short,
-    and from which it counts as large."""
+    and from which it counts as large.
+    """
 
     value_bytes: int
     attributes: int
@@ -113,7 +114,10 @@ def mend_statements(limits: Limits) -> list[str]:
     broken = "[\\uFFFC\\uFFFD]"
     return [
         *(f"delete_key(span.attributes, {quoted(key)})" for key in (MENDED, LARGE)),
-        *(f"set({attr(key)}, String({attr(key)})) where IsList({attr(key)}) or IsMap({attr(key)})" for key in STRUCTURED),
+        *(
+            f"set({attr(key)}, String({attr(key)})) where IsList({attr(key)}) or IsMap({attr(key)})"
+            for key in STRUCTURED
+        ),
         f'truncate_all(span.attributes, {limits.value_bytes}, true, "...")',
         f"limit(span.attributes, {limits.attributes}, [{keep}]) where Len(span.attributes) > {limits.attributes}",
         *text_statements(),
@@ -127,13 +131,13 @@ def mend_statements(limits: Limits) -> list[str]:
         f'set({utf8}, true) where Index({_TEXT}, {quoted(_BROKEN_ESCAPE)}) >= 0 or Decode({_TEXT}, "utf-8") != {_TEXT}',
         f"flatten(span.attributes) where {nul} == true or {utf8} == true",
         f'replace_all_patterns(span.attributes, "key", "\\x00", "\\uFFFD") where {nul} == true',
-        *_replace("\x00", "\uFFFD", f"{nul} == true"),
+        *_replace("\x00", "\ufffd", f"{nul} == true"),
         # Phoenix reads some texts as JSON: an escaped NUL in them becomes a real one.
         f'replace_all_patterns(span.attributes, "value", {quoted(chr(92) + _NUL_ESCAPE)}, {quoted(_BROKEN_ESCAPE)}) '
         f"where {nul} == true",
         f'set({mended}, "nul") where {nul} == true',
         f'replace_all_patterns(span.attributes, "key", "{broken}", "\\uFFFD") where {utf8} == true',
-        *_replace("[\uFFFC\uFFFD]", "\uFFFD", f"{utf8} == true"),
+        *_replace("[\ufffc\ufffd]", "\ufffd", f"{utf8} == true"),
         f'set({mended}, "utf8") where {utf8} == true',
         *_id_statements(),
     ]

@@ -92,9 +92,7 @@ def receivers() -> Node:
                     "max_concurrent_streams": 100,
                     **guarded,
                     # Long-lived connections are closed now and then, so that they spread over the replicas.
-                    "keepalive": {
-                        "server_parameters": {"max_connection_age": "10m", "max_connection_age_grace": "1m"}
-                    },
+                    "keepalive": {"server_parameters": {"max_connection_age": "10m", "max_connection_age_grace": "1m"}},
                 },
                 "http": {
                     "endpoint": f"0.0.0.0:{Port.OTLP_HTTP}",
@@ -126,9 +124,7 @@ def container_receiver() -> Expand:
 
 def replica_files(replicas: int) -> dict[str, str]:
     """Path below CONFIG_DIR -> content, one file per replica."""
-    return {
-        f"{REPLICA_DIR}/{replica}": "docker_stats" if replica == 1 else "nop" for replica in range(1, replicas + 1)
-    }
+    return {f"{REPLICA_DIR}/{replica}": "docker_stats" if replica == 1 else "nop" for replica in range(1, replicas + 1)}
 
 
 def client_tls() -> Node:

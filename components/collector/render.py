@@ -1,10 +1,10 @@
 """The whole configuration of the Collector, as data: settings in, YAML out.
 
-    otlp ─ traces/in ─┬─ forward/metrics ─ traces/metrics ─ signal_to_metrics ─ metrics/{counters,durations} ──┐
-                      └─ forward/phoenix ─ traces/phoenix ─┬─ traces/small ─ otlp_http/phoenix ─▶ Phoenix      │
-                                                           └─ traces/large ─ otlp_http/phoenix-large ─▶ Phoenix├▶ Prometheus
-    otlp ─ metrics/applications ────────────────────────────────────────────────────────────────────────────── ┤
-    own telemetry, docker_stats ─ metrics/{self,containers} ───────────────────────────────────────────────────┘
+    otlp ─ traces/in ─┬─ forward/metrics ─ traces/metrics ─ signal_to_metrics ─ metrics/{counters,durations} ─▶ pages
+                      └─ forward/phoenix ─ traces/phoenix ─┬─ traces/small ─ otlp_http/phoenix ─▶ Phoenix
+                                                           └─ traces/large ─ otlp_http/phoenix-large ─▶ Phoenix
+    otlp ─ metrics/applications ─▶ pages
+    own telemetry, docker_stats ─ metrics/{self,containers} ─▶ pages for Prometheus
 
 Metrics are taken before anything is sampled, masked or left out. On the way to Phoenix: head sampling, then mending,
 masking and pseudonyms (a journal would stand here: nothing after it may lose a span), then tail sampling.

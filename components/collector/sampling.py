@@ -8,8 +8,8 @@ Tail sampling sees whole traces, and holds them in memory until it decides: a Co
 `decisionWaitSeconds` of what it acknowledged.
 """
 
-from components.collector.inputs import CollectorInputs
 from components.collector.identity import APPLICATION
+from components.collector.inputs import CollectorInputs
 from components.collector.normalise import MICRO_USD, PREFIX, attr
 from components.collector.text import Node, any_of, quoted
 
@@ -46,10 +46,11 @@ def class_statements(inputs: CollectorInputs) -> list[str]:
     """OTTL on a span: the class of a trace, on its root alone (on any other span it would make every trace match)."""
     hot = inputs.telemetry.tail_sampling.hot_routes
     route = attr("http.route")
+    is_hot = f"IsRootSpan() and IsString({route}) and IsMatch({route}, {quoted(any_of(hot))})"
     return [
         f"delete_key(span.attributes, {quoted(CLASS)})",
         f'set({attr(CLASS)}, "normal") where IsRootSpan()',
-        *([f'set({attr(CLASS)}, "hot") where IsRootSpan() and IsString({route}) and IsMatch({route}, {quoted(any_of(hot))})'] if hot else []),
+        *([f'set({attr(CLASS)}, "hot") where {is_hot}'] if hot else []),
     ]
 
 

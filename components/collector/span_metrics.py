@@ -1,6 +1,6 @@
 """Metrics from spans: the guide's four and a count of traces, before any sampling.
 
-    forward/metrics -> [normalise, labels, batch] -> signal_to_metrics -> [start times, delta_to_cumulative] -> prometheus
+    forward/metrics ─ [normalise, labels, batch] ─ signal_to_metrics ─ [start, delta_to_cumulative] ─▶ Prometheus
 
 What to know before changing it: the batch processor is there because one goroutine keeps the timestamps of a series in
 order (delta_to_cumulative drops what is not); and every point gets a start time, from which Prometheus makes the zero
@@ -11,6 +11,7 @@ series counts nothing in `increase()`, and the first dollar of a new model would
 from components.collector import names
 from components.collector.identity import APPLICATION, PROJECT
 from components.collector.inputs import CollectorInputs
+from components.collector.normalise import CACHED as READ
 from components.collector.normalise import (
     COMPLETION,
     COST,
@@ -25,7 +26,6 @@ from components.collector.normalise import (
     WRITE,
     attr,
 )
-from components.collector.normalise import CACHED as READ
 from components.collector.privacy import MENDED
 from components.collector.text import Node, any_of, quoted
 
@@ -54,7 +54,11 @@ def label_statements(inputs: CollectorInputs) -> list[str]:
     return [
         f"keep_keys(span.attributes, [{kept}])",
         f'set({service}, resource.attributes["{APPLICATION}"])',
-        *([f"set({service}, {resource_service}) where IsString({resource_service}){known_service}"] if known_service else []),
+        *(
+            [f"set({service}, {resource_service}) where IsString({resource_service}){known_service}"]
+            if known_service
+            else []
+        ),
         f"set({project}, {quoted(names.OTHER)})",
         f"set({project}, {resource_project}) where IsString({resource_project}) "
         f"and IsMatch({resource_project}, {quoted(any_of(inputs.projects))})",
@@ -178,8 +182,7 @@ def connectors() -> Node:
         "unit": "s",
         "include_resource_attributes": _NO_RESOURCE,
         "conditions": [
-            "span.end_time >= span.start_time and "
-            f"Seconds(span.end_time - span.start_time) < {MAX_SPAN_SECONDS}.0"
+            f"span.end_time >= span.start_time and Seconds(span.end_time - span.start_time) < {MAX_SPAN_SECONDS}.0"
         ],
         "attributes": _labels(*names.DURATION_LABELS),
         "histogram": {

@@ -46,7 +46,10 @@ def processors(inputs: CollectorInputs) -> Node:
     no_resource = {"context": "resource", "statements": ["keep_keys(resource.attributes, [])"]}
     return {
         # About the scrape of itself, not about itself.
-        "filter/self": {"error_mode": "ignore", "metric_conditions": [f"IsMatch(metric.name, {quoted('^(up|scrape_.*)$')})"]},
+        "filter/self": {
+            "error_mode": "ignore",
+            "metric_conditions": [f"IsMatch(metric.name, {quoted('^(up|scrape_.*)$')})"],
+        },
         # A resource attribute would be another `job` and `instance`: what identifies a series stands on its points.
         "transform/self": {
             "error_mode": "ignore",

@@ -1,7 +1,7 @@
 """The Collector's configuration as data: what is literal, what it expands itself, and how OTTL is written.
 
-In the file a ``$`` starts an expansion (``${env:...}``), so every literal one (a regular expression's end) must be doubled.
-Nobody here does that by hand: plain strings are literal, :class:`Expand` marks the few that are not.
+In the file a ``$`` starts an expansion (``${env:...}``), so every literal one (a regular expression's end) must be
+doubled. Nobody here does that by hand: plain strings are literal, :class:`Expand` marks the few that are not.
 """
 
 import json

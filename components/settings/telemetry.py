@@ -155,14 +155,16 @@ def _check_pattern(name: str, pattern: str) -> None:
         raise ValueError(f"{name}: the pattern is longer than {MAX_PATTERN_LENGTH} characters; split it")
     if re.search(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|\\Z|[*+?}]\+", pattern):
         raise ValueError(
-            f"{name}: look-around, back-references, atomic groups and possessive repeats are not RE2; rewrite it without"
+            f"{name}: look-around, back-references, atomic groups and possessive repeats are not RE2; do without"
         )
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{name}: {error} (position {error.pos}); write an RE2 pattern") from error
     if compiled.search(""):
-        raise ValueError(f"{name}: the pattern matches an empty text and would mask everything; make it match something")
+        raise ValueError(
+            f"{name}: the pattern matches an empty text and would mask everything; make it match something"
+        )
 
 
 class Consent(Model):
@@ -260,10 +262,11 @@ def check_telemetry(telemetry: TelemetrySettings, applications: Mapping[str, Any
     if telemetry.tail_sampling.enabled and collector_replicas > 1:
         raise ValueError(
             f"telemetry.tailSampling.enabled needs whole traces in one Collector, but collector.replicas is "
-            f"{collector_replicas}; set it to 1 or use head sampling (applications.<name>.headSampling, telemetry.routes)"
+            f"{collector_replicas}; set it to 1, or use applications.<name>.headSampling and telemetry.routes instead"
         )
     unknown = sorted({r.application for r in telemetry.routes if r.application} - set(applications))
     if unknown:
         raise ValueError(
-            f"telemetry.routes names unknown applications: {', '.join(unknown)}; known: {', '.join(sorted(applications))}"
+            f"telemetry.routes names unknown applications: {', '.join(unknown)}; "
+            f"known: {', '.join(sorted(applications))}"
         )
