@@ -1,7 +1,8 @@
 """Phoenix: one job that migrates the schema, the replicas, one job that keeps the retention as the settings say.
 
-Know before changing it: Phoenix by itself acknowledges spans before it stores them, and loses them when it or PostgreSQL
-goes away. Our middlewares (``container/``) turn that round; docs/decisions/0006-phoenix.md has how, and what was measured.
+Know before changing it: Phoenix by itself acknowledges spans before it stores them, and loses them when it or
+PostgreSQL goes away. Our middlewares (``container/``) turn that round; docs/decisions/0006-phoenix.md has how, and what
+was measured.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ UID: Final = 65532
 PYTHON: Final = "/usr/bin/python3"
 """The image's own interpreter. `-P`: the script's folder is no place to import from."""
 CONTAINER_CODE: Final = Path(__file__).resolve().parent / "container"
-MIGRATION_MEMORY_MIB: Final = 640
+MIGRATION_MEMORY_MIB: Final = 384
 RETENTION_MEMORY_MIB: Final = 64
 
 

@@ -37,7 +37,7 @@ CALLS_OUTSIDE: Final = {
 
 def database_url(user: str, host: str, port: int, database: str) -> str:
     """Where the spans are stored. Fully verified TLS; no password: asyncpg takes it from PGPASSFILE."""
-    options = urlencode({"sslmode": "verify-full", "sslrootcert": TLS_CA})
+    options = urlencode({"sslmode": "verify-full", "sslrootcert": TLS_CA}, safe="/")
     return f"postgresql://{user}@{host}:{port}/{database}?{options}"
 
 

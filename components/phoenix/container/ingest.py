@@ -33,7 +33,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("agentstack.ingest")
+logger = logging.getLogger("phoenix.agentstack.ingest")
 
 PATH: Final = "/v1/traces"
 PROTOBUF: Final = "application/x-protobuf"
@@ -59,7 +59,9 @@ STORE_TIME = Histogram(
     "From a request's arrival to all of its spans being in the database",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120),
 )
-REPEATED = Counter("agentstack_phoenix_spans_repeated", "Spans handed to Phoenix again: the first time did not store them")
+REPEATED = Counter(
+    "agentstack_phoenix_spans_repeated", "Spans handed to Phoenix again: the first time did not store them"
+)
 REFUSED = Counter("agentstack_phoenix_requests_unacknowledged", "Requests answered 503, to be sent again", ["reason"])
 
 
@@ -71,6 +73,7 @@ def _failed_spans() -> Counter:
 
 
 FAILED = _failed_spans()
+FAILED.labels(reason="span_error")  # at 0 from the start: an increase can be seen only from a number
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-logger = logging.getLogger("agentstack.watchdog")
+logger = logging.getLogger("phoenix.agentstack.watchdog")
 
 LOOPS: Final = frozenset(
     {
@@ -40,6 +40,7 @@ DATABASE_SECONDS: Final = 5.0
 STAGGER_SECONDS: Final = 60.0
 """After an outage every replica needs its restart: one after another."""
 
+RUNNING = Gauge("agentstack_phoenix_loops_running", "Background loops of Phoenix that run", ["loop"])
 LOST = Gauge("agentstack_phoenix_loops_lost", "Background loops of Phoenix that have died (a restart follows)")
 
 
@@ -74,6 +75,8 @@ class Watch:
         self._seen |= running
         lost = self._seen - running
         LOST.set(lost.total())
+        for name in self._seen:
+            RUNNING.labels(loop=name).set(running[name])
         found = [f"{count} of {self._seen[name]} loops {name} ended" for name, count in sorted(lost.items())]
         silent = self._clock() - (beat if (beat := self._beat()) else self._clock())
         if silent > STALE_SECONDS:
@@ -91,19 +94,26 @@ async def database_answers(app: Any) -> bool:
     return True
 
 
+async def look(app: Any, watch: Watch, before: list[str]) -> tuple[list[str], bool]:
+    """One look: the faults, and whether the process must end (seen twice in a row, and the database answers)."""
+    faults = watch.faults(running_loops())
+    return faults, bool(faults and before) and await database_answers(app)
+
+
 async def keep_watch(app: Any, watch: Watch, end: Callable[[], None] = terminate) -> None:
-    """Look every INTERVAL_SECONDS; end the process when a fault shows twice in a row and the database answers."""
-    before: list[str] = []
-    while True:
+    """Look every INTERVAL_SECONDS until the process must end."""
+    faults: list[str] = []
+    over = False
+    while not over:
         await asyncio.sleep(INTERVAL_SECONDS)
-        faults = watch.faults(running_loops())
-        if faults and before and await database_answers(app):
-            delay = STAGGER_SECONDS * (int(os.environ.get("AGENTSTACK_REPLICA", "1")) - 1)
-            logger.error("Phoenix must restart: %s. Restarting in %.0f s.", "; ".join(faults), delay)
-            await asyncio.sleep(delay)
-            end()
-            return
-        before = faults
+        try:
+            faults, over = await look(app, watch, faults)
+        except Exception:
+            logger.exception("could not look after Phoenix's loops; trying again")
+    delay = STAGGER_SECONDS * (int(os.environ.get("AGENTSTACK_REPLICA", "1")) - 1)
+    logger.error("Phoenix must restart: %s. Restarting in %.0f s.", "; ".join(faults), delay)
+    await asyncio.sleep(delay)
+    end()
 
 
 class Watchdog(BaseHTTPMiddleware):
