@@ -3,7 +3,7 @@
     python -m agentstack.settings_reference [--check]
 
 docs/settings.md for people, docs/settings.schema.json for editors, docs/examples/Pulumi.complete.yaml to copy from, and
-the table of the guide's variables in docs/guide.md.
+the tables in docs/guide.md (variables) and docs/drift.md (kinds).
 `--check` writes nothing and exits with 1 when one is out of date.
 """
 
@@ -28,6 +28,7 @@ from pydantic.types import StringConstraints
 from pydantic_core import PydanticUndefined
 
 from agentstack import guide_variables
+from agentstack.drift import kinds
 from agentstack.settings_example import example
 from components.settings import Settings
 
@@ -35,6 +36,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 MARKDOWN: Final = ROOT / "docs" / "settings.md"
 SCHEMA: Final = ROOT / "docs" / "settings.schema.json"
 GUIDE: Final = ROOT / "docs" / "guide.md"
+DRIFT: Final = ROOT / "docs" / "drift.md"
 EXAMPLE: Final = ROOT / "docs" / "examples" / "Pulumi.complete.yaml"
 _MANY: Final = 6
 """A default list longer than this is not spelt out."""
@@ -324,13 +326,20 @@ def schema() -> str:
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
-_VARIABLES: Final = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
+def filled(path: Path, name: str, content: str) -> str:
+    """A page with what stands between ``<!-- name -->`` and ``<!-- /name -->`` written anew."""
+    block = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    return block.sub(lambda _: f"\n{content}\n\n", path.read_text(encoding="utf-8"), count=1)
 
 
 def guide() -> str:
     """docs/guide.md with the table of the guide's variables as it should be."""
-    text = GUIDE.read_text(encoding="utf-8")
-    return _VARIABLES.sub(lambda _: f"\n{guide_variables.markdown()}\n\n", text, count=1)
+    return filled(GUIDE, "variables", guide_variables.markdown())
+
+
+def drift() -> str:
+    """docs/drift.md with the table of kinds as it should be."""
+    return filled(DRIFT, "kinds", kinds.markdown())
 
 
 def main() -> int:
@@ -339,7 +348,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when out of date")
     check = parser.parse_args().check
     stale = False
-    for path, text in ((MARKDOWN, markdown()), (SCHEMA, schema()), (EXAMPLE, example()), (GUIDE, guide())):
+    for path, text in (
+        (MARKDOWN, markdown()),
+        (SCHEMA, schema()),
+        (EXAMPLE, example()),
+        (GUIDE, guide()),
+        (DRIFT, drift()),
+    ):
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale = True

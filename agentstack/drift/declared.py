@@ -64,10 +64,10 @@ class Declared:
     urns: Mapping[str, str] = field(default_factory=dict)
     """URN -> the resource's name on the engine, or in Pulumi."""
     dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """URN -> URNs that it depends on."""
+    """URN -> URNs whose outputs it is made from (not those that it merely starts after)."""
 
     def rests_on(self, urn: str, others: frozenset[str]) -> bool:
-        """Whether a resource depends, directly or not, on one of ``others``."""
+        """Whether a resource is made from one of ``others``, directly or not."""
         seen: set[str] = set()
         open_ = [urn]
         while open_:
@@ -134,5 +134,10 @@ def read(exported: Mapping[str, Any]) -> Declared:
         volumes={name(resource): resource["urn"] for resource in of(VOLUME)},
         images={name(resource): str((resource.get("outputs") or {}).get("imageId", "")) for resource in of(IMAGE)},
         urns={resource["urn"]: name(resource) for resource in live},
-        dependencies={resource["urn"]: frozenset(resource.get("dependencies") or ()) for resource in live},
+        dependencies={
+            resource["urn"]: frozenset(
+                urn for urns in (resource.get("propertyDependencies") or {}).values() for urn in urns or ()
+            )
+            for resource in live
+        },
     )

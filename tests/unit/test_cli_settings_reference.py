@@ -22,8 +22,9 @@ ROWS = [row for section in reference.sections(Settings) for row in section.rows]
         (reference.SCHEMA, reference.schema()),
         (reference.EXAMPLE, example()),
         (reference.GUIDE, reference.guide()),
+        (reference.DRIFT, reference.drift()),
     ],
-    ids=["reference", "schema", "example", "guide"],
+    ids=["reference", "schema", "example", "guide", "drift"],
 )
 def test_the_written_files_are_current(path: Any, text: str) -> None:
     assert path.read_text() == text, "run: .venv/bin/python -m agentstack.settings_reference"
