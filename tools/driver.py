@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tools.state import environment
 _LINE: Final = re.compile(
     r"^\s*(?:[+~@-]{1,2}|\+-|-\+|)\s*(?P<type>[\w./@-]+:[\w./@-]+:[\w]+) (?P<name>\S+) (?P<what>.*)$"
 )
+_CONTAINER: Final = re.compile(r"docker:index(?:/container)?:Container \(([\w.-]+)\):")
 _NOISE: Final = re.compile(r"^\s*$|^\s*[@.]+\s*(updating|destroying|previewing)|^Please visit")
 
 
@@ -74,12 +76,31 @@ class Stack:
         with untouched(self.file), self.progress.step(text, watch.waiting_for):
             code = run(command, log, env=self.env, cwd=self.layout.root, on_line=watch.line)
         if code:
+            said = watch.diagnostics()
             raise Failure(
-                f"`pulumi {verb}` failed after {seconds(time.monotonic() - began)}:\n{watch.diagnostics()}\n"
+                f"`pulumi {verb}` failed after {seconds(time.monotonic() - began)}:\n{said}\n{self.last_words(said)}"
                 f"(all of it: {log})",
-                advice(watch.diagnostics(), self.name),
+                advice(said, self.name),
             )
         self.progress.say(watch.summary() or "nothing to do")
+
+    def last_words(self, diagnostics: str) -> str:
+        """The end of the log of every container that is complained about."""
+        lines: list[str] = []
+        for name in dict.fromkeys(_CONTAINER.findall(diagnostics)):
+            container = f"agentstack-{self.name}-{name}"
+            log = subprocess.run(
+                ["docker", "logs", "--tail", "12", container],
+                env=self.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            if not log.returncode and log.stdout.strip():
+                lines += [f"the end of {container}'s log:", *(f"    {line}" for line in log.stdout.splitlines())]
+        return "".join(f"{line}\n" for line in lines)
 
 
 def advice(diagnostics: str, stack: str) -> str:
@@ -98,7 +119,7 @@ def advice(diagnostics: str, stack: str) -> str:
         ("port is already allocated", port),
         ("address already in use", port),
         ("no space left on device", f"free some disk (`docker system df` shows what Docker holds), {again}"),
-        ("unhealthy", f"`make logs SERVICE=<name> STACK={stack}` shows why it is not healthy; mend that, {again}"),
+        ("healthy state", f"`make logs SERVICE=<name> STACK={stack}` shows why it is not healthy; mend that, {again}"),
     )
     found = next((todo for sign, todo in known if sign in diagnostics), None)
     return found or "mend what the lines above say and run the same command again: it goes on where it stopped"
@@ -124,7 +145,7 @@ class Watch:
         elif self._section == "Resources:" and text.strip():
             self._summary.append(text.strip())
         found = _LINE.match(text)
-        if found:
+        if found and not found["type"].startswith(("agentstack:", "pulumi:")):  # those only hold others
             name, what = found["name"], found["what"]
             if re.match(r"(creating|updating|deleting|replacing|refreshing|reading)\b", what):
                 self._busy.setdefault(name, time.monotonic())

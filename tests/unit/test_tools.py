@@ -463,14 +463,16 @@ def test_only_this_machines_own_salt_is_forgotten(tmp_path: Path) -> None:
 # ---- Pulumi's output
 
 FAILED = """Updating (dev):
+ +  pulumi:pulumi:Stack agentstack-dev creating (0s)
+ +  agentstack:observability:Networks networks creating (0s)
  +  docker:index:Network phoenix-network creating (0s)
  +  docker:index:Network phoenix-network created (2s)
  +  docker:index:Container postgres creating (0s)
 @ updating......
- +  docker:index:Container postgres creating (60s) error: container is unhealthy
+ +  docker:index:Container postgres creating (60s) error: container failed to be in healthy state
 Diagnostics:
   docker:index:Container (postgres):
-    error: container is unhealthy
+    error: container failed to be in healthy state
 
 Resources:
     + 1 created
@@ -482,14 +484,27 @@ Duration: 1m2s
 def test_an_operations_output_tells_what_is_waited_for_and_what_went_wrong() -> None:
     watch = driver.Watch()
     lines = FAILED.splitlines()
-    for line in lines[:4]:
+    for line in lines[:6]:
         watch.line(line)
     assert watch.waiting_for().startswith("waiting for postgres (")
-    for line in lines[4:]:
+    assert "," not in watch.waiting_for()
+    for line in lines[6:]:
         watch.line(line)
-    assert watch.diagnostics() == "  docker:index:Container (postgres):\n    error: container is unhealthy"
+    assert (
+        watch.diagnostics()
+        == "  docker:index:Container (postgres):\n    error: container failed to be in healthy state"
+    )
     assert watch.summary() == "+ 1 created"
     assert "make logs" in driver.advice(watch.diagnostics(), "dev")
+
+
+def test_a_failure_shows_the_end_of_the_sick_containers_log(here: Layout, progress: Progress, machine: Path) -> None:
+    program(machine / "bin" / "docker", 'echo "$*: permission denied on /data"')
+    state.ensure_state(here, {})
+    words = driver.Stack(here, "dev", progress).last_words("  docker:index:Container (postgres):\n    error: x")
+    assert words == (
+        "the end of agentstack-dev-postgres's log:\n    logs --tail 12 agentstack-dev-postgres: permission denied on /data\n"
+    )
 
 
 # ---- versions and what is there already
