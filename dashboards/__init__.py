@@ -1,8 +1,33 @@
-"""Grafana dashboards as code, one module per dashboard; classic schema, because files are provisioned in it alone."""
+"""Grafana dashboards as code, one module per dashboard; classic schema, because files are provisioned in it alone.
 
+`python -m dashboards` writes the JSON for people who import by hand.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from components.outputs import endpoints
 from components.settings import Settings
+from dashboards import overview
+from dashboards.kit import PanelQuery, queries_of
+
+BOARDS: Final[Mapping[str, Callable[[Settings, str], str]]] = {
+    "LLM/overview.json": overview.render,
+}
+"""``Folder/name.json`` -> the renderer, from the settings and Phoenix's URL."""
 
 
 def dashboard_files(settings: Settings) -> dict[str, str]:
     """``Folder/name.json`` -> JSON of every dashboard: ours, and the settings' own in the folder Own."""
-    return {f"Own/{name}": text for name, text in settings.alerting.own_dashboards().items()}
+    phoenix_url = endpoints(settings)["phoenix"]
+    ours = {path: render(settings, phoenix_url) for path, render in BOARDS.items()}
+    return ours | {f"Own/{name}": text for name, text in settings.alerting.own_dashboards().items()}
+
+
+def all_queries(settings: Settings) -> list[PanelQuery]:
+    """Every query of every panel of our dashboards."""
+    phoenix_url = endpoints(settings)["phoenix"]
+    return [query for render in BOARDS.values() for query in queries_of(render(settings, phoenix_url))]
+
+
+__all__ = ["BOARDS", "PanelQuery", "all_queries", "dashboard_files"]
