@@ -107,9 +107,8 @@ def scrapes_rejected() -> Alert:
         expr=f"sum without (instance) (increase({metric}[10m])) > 0",
         severity="warning",
         summary="Prometheus rejects whole scrapes",
-        description="{{ $value | humanize }} scrape(s) in 10 minutes were larger than the limit of samples and count "
-        "for "
-        "nothing: some page of metrics has grown without bound.",
+        description='{{ $value | printf "%.0f" }} scrape(s) in 10 minutes were larger than the limit of samples and '
+        "count for nothing: some page of metrics has grown without bound.",
         fires=Story(
             series={series: "0x5 10x30"},
             silent=("5m", "20m"),
@@ -137,7 +136,7 @@ def rules_failing() -> Alert:
         expr=f"sum by (component, rule_group) (increase({metric}[5m])) > 0",
         severity="critical",
         summary="Rules of {{ $labels.rule_group }} can't be evaluated",
-        description="{{ $value | humanize }} evaluation(s) failed within 5 minutes: alerts of that group may be "
+        description='{{ $value | printf "%.0f" }} evaluation(s) failed within 5 minutes: alerts of that group may be '
         "silent.",
         fires=Story(
             series={series: "0x5 5x30"},
@@ -164,7 +163,7 @@ def rules_late() -> Alert:
         expr=f"sum by (component, rule_group) (increase({metric}[15m])) > 3",
         severity="warning",
         summary="Rules of {{ $labels.rule_group }} take longer than their interval",
-        description="{{ $value | humanize }} evaluation(s) were left out within 15 minutes: alerts come late.",
+        description='{{ $value | printf "%.0f" }} evaluation(s) were left out within 15 minutes: alerts come late.',
         fires=Story(
             series={series: "0x5 6x40"},
             silent=("5m", "25m"),
@@ -188,21 +187,22 @@ def storage_failing() -> Alert:
         "prometheus_tsdb_wal_corruptions_total",
         "prometheus_tsdb_wal_writes_failed_total",
     )
+    quiet = {selector(metric, **PROMETHEUS): "0x90" for metric in metrics[1:]}
     series = selector(metrics[0], **PROMETHEUS)
     return Alert(
         name="PrometheusStorageFailing",
-        expr=f'sum by (component, instance) (increase({{__name__=~"{"|".join(metrics)}"}}[1h])) > 0',
+        expr=" + ".join(f"increase({metric}[1h])" for metric in metrics) + " > 0",
         severity="critical",
         summary="Prometheus can't keep its samples",
         description="{{ $value | humanize }} operation(s) on the samples' files failed within the last hour: "
         "metrics, and with them budgets, may get lost. The disk may be full.",
         fires=Story(
-            series={series: "0x5 2x90"},
+            series={series: "0x5 2x90", **quiet},
             silent=("5m", "70m"),
             firing=(
                 Firing(
                     at="10m",
-                    labels={"component": "prometheus", "instance": "prometheus:9090"},
+                    labels=PROMETHEUS,
                     summary="Prometheus can't keep its samples",
                     description="2 operation(s) on the samples' files failed within the last hour: metrics, and with "
                     "them "
@@ -210,7 +210,7 @@ def storage_failing() -> Alert:
                 ),
             ),
         ),
-        below=Story(series={series: "1x90"}, silent=("10m", "70m")),
+        below=Story(series={series: "1x90", **quiet}, silent=("10m", "70m")),
     )
 
 

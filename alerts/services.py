@@ -169,7 +169,7 @@ def restarting() -> Alert:
         expr="sum by (container, service) (increase(container_restarts[15m])) > 2.5",
         severity="warning",
         summary="{{ $labels.service }} restarts again and again",
-        description="{{ $labels.container }} was started again {{ $value | humanize }} times within 15 minutes.",
+        description='{{ $labels.container }} was started again {{ $value | printf "%.0f" }} times within 15 minutes.',
         fires=Story(
             series={restarts: "0x4 1x1 2x1 3x40"},
             silent=("4m", "6m", "30m"),

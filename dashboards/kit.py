@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 with warnings.catch_warnings():
     # The builders of the classic schema say that there is a newer one. Grafana takes files in the classic one alone.
@@ -27,11 +27,21 @@ with warnings.catch_warnings():
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as models
 from grafana_foundation_sdk.models import dashboard as dashboard_models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 GRID_WIDTH: Final = 24
 DATA_SOURCE: Final = dashboard_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 RUNBOOKS: Final = "docs/runbooks"
 Color = Literal["green", "yellow", "orange", "red", "blue", "text"]
+
+
+class PanelBuilder(Protocol):
+    """What the SDK's builders of panels have in common (they share no base class of their own)."""
+
+    def id(self, id_val: int, /) -> Self: ...
+    def span(self, w: int, /) -> Self: ...
+    def height(self, h: int, /) -> Self: ...
+    def build(self) -> dashboard_models.Panel: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def _common(panel: Any, title: str, description: str, queries: Sequence[Query], 
         target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend or "__auto").ref_id(letter)
         target = target.instant() if query.instant else target.range()
         if query.table:
-            target = target.format("table")
+            target = target.format(PromQueryFormat.TABLE)
         panel = panel.with_target(target)
     if look.minimum is not None:
         panel = panel.min(look.minimum)
@@ -107,7 +117,13 @@ def _common(panel: Any, title: str, description: str, queries: Sequence[Query], 
     return panel
 
 
-def graph(title: str, description: str, queries: Sequence[Query], look: Look) -> timeseries.Panel:
+def built(panel: Any) -> PanelBuilder:
+    """The same, as what it is."""
+    found: PanelBuilder = panel
+    return found
+
+
+def graph(title: str, description: str, queries: Sequence[Query], look: Look) -> PanelBuilder:
     """Lines over time; ``stacked`` for parts of a whole."""
     panel = _common(timeseries.Panel(), title, description, queries, look)
     panel = (
@@ -128,13 +144,13 @@ def graph(title: str, description: str, queries: Sequence[Query], look: Look) ->
         panel = panel.stacking(common.StackingConfig().mode(models.StackingMode.NORMAL))
     if look.line_at_threshold:
         panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(models.GraphThresholdsStyleMode.DASHED))
-    return panel
+    return built(panel)
 
 
-def number(title: str, description: str, query: Query, look: Look) -> stat.Panel:
+def number(title: str, description: str, query: Query, look: Look) -> PanelBuilder:
     """One figure, coloured by its thresholds."""
     reduced = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
-    return (
+    return built(
         _common(stat.Panel(), title, description, [query], look)
         .reduce_options(reduced)
         .color_mode(models.BigValueColorMode.VALUE)
@@ -142,10 +158,10 @@ def number(title: str, description: str, query: Query, look: Look) -> stat.Panel
     )
 
 
-def bars(title: str, description: str, queries: Sequence[Query], look: Look) -> bargauge.Panel:
+def bars(title: str, description: str, queries: Sequence[Query], look: Look) -> PanelBuilder:
     """A bar per series, with its figure."""
     reduced = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
-    return (
+    return built(
         _common(bargauge.Panel(), title, description, queries, look)
         .reduce_options(reduced)
         .orientation(models.VizOrientation.HORIZONTAL)
@@ -153,7 +169,7 @@ def bars(title: str, description: str, queries: Sequence[Query], look: Look) -> 
     )
 
 
-def shares(title: str, description: str, queries: Sequence[Query], look: Look) -> piechart.Panel:
+def shares(title: str, description: str, queries: Sequence[Query], look: Look) -> PanelBuilder:
     """The parts of a whole."""
     reduced = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
     legend = (
@@ -162,12 +178,12 @@ def shares(title: str, description: str, queries: Sequence[Query], look: Look) -
         .placement(models.LegendPlacement.RIGHT)
         .show_legend(True)
     )
-    return _common(piechart.Panel(), title, description, queries, look).reduce_options(reduced).legend(legend)
+    return built(_common(piechart.Panel(), title, description, queries, look).reduce_options(reduced).legend(legend))
 
 
 def rows(
     title: str, description: str, queries: Sequence[Query], look: Look, *, columns: dict[str, str], sort: str = ""
-) -> table.Panel:
+) -> PanelBuilder:
     """A table: instant queries joined by their labels.
 
     Args:
@@ -176,21 +192,18 @@ def rows(
     """
     panel = _common(table.Panel(), title, description, queries, look)
     organize = {
-        "id": "organize",
-        "options": {
-            "excludeByName": {"Time": True},
-            "includeByName": dict.fromkeys(columns, True),
-            "indexByName": {name: index for index, name in enumerate(columns)},
-            "renameByName": dict(columns),
-        },
+        "excludeByName": {"Time": True},
+        "includeByName": dict.fromkeys(columns, True),
+        "indexByName": {name: index for index, name in enumerate(columns)},
+        "renameByName": dict(columns),
     }
-    transformations = [{"id": "merge", "options": {}}, organize]
+    transformer = dashboard_models.DataTransformerConfig
     panel = panel.transformations(
-        [dashboard_models.DataTransformerConfig(id_val=one["id"], options=one["options"]) for one in transformations]
+        [transformer(id_val="merge", options={}), transformer(id_val="organize", options=organize)]
     ).show_header(True)
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
-    return panel
+    return built(panel)
 
 
 @dataclass
@@ -207,7 +220,7 @@ class Board:
     _panels: list[Any] = field(default_factory=list)
     _number: int = 0
 
-    def row(self, title: str, *panels: tuple[int, Any], height: int = 8) -> Self:
+    def row(self, title: str, *panels: tuple[int, PanelBuilder], height: int = 8) -> Self:
         """A heading and its panels, each with its width.
 
         Raises:

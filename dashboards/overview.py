@@ -21,13 +21,14 @@ def render(settings: Settings, phoenix_url: str) -> str:
     errors = (Step(limits.error_ratio / 2, "orange"), Step(limits.error_ratio, "red"))
     latency = (Step(limits.latency_p95_seconds / 2, "orange"), Step(limits.latency_p95_seconds, "red"))
     all_requests = f"sum({selectors.requests(names.SPANS)})"
-    failed = f"sum({selectors.requests(names.SPANS, 'status="error"')} or {selectors.requests(names.SPANS)} * 0)"
+    failed = f"sum({selectors.requests(names.SPANS, selectors.FAILED)} or {selectors.requests(names.SPANS)} * 0)"
     buckets = selectors.requests(f"{names.DURATION}_bucket")
     return (
         Board(
             title=TITLE,
             uid=UID,
-            description="Requests, response times, cost, tokens and errors by model, project and service. A request is a root "
+            description="Requests, response times, cost, tokens and errors by model, project and service. A request "
+            "is a root "
             "span or an LLM call. Everything is counted before sampling.",
             tags=("phoenix", "llm"),
             phoenix_url=phoenix_url,
@@ -175,7 +176,8 @@ def render(settings: Settings, phoenix_url: str) -> str:
                 12,
                 graph(
                     "Tokens by type",
-                    "Tokens per second. The types are disjoint: cached input, input written to the cache and reasoning stand apart.",
+                    "Tokens per second. The types are disjoint: cached input, input written to the cache and "
+                    "reasoning stand apart.",
                     [
                         Query(
                             f"sum by (token_type) (rate({selectors.selector(names.TOKENS)}[{selectors.RATE}]))",
@@ -204,10 +206,11 @@ def render(settings: Settings, phoenix_url: str) -> str:
                 12,
                 graph(
                     "LLM calls without a cost",
-                    "Calls whose model has no price (unpriced) or that report no usage: they are missing in every cost.",
+                    "Calls whose model has no price (unpriced) or that report no usage: they are missing in every "
+                    "cost.",
                     [
                         Query(
-                            f"sum by (cost_source, model) (rate({selectors.llm(names.SPANS, 'cost_source=~"unpriced|no_usage"')}"
+                            f"sum by (cost_source, model) (rate({selectors.llm(names.SPANS, selectors.WITHOUT_COST)}"
                             f"[{selectors.RATE}]))",
                             "{{cost_source}}: {{model}}",
                         )
@@ -225,8 +228,9 @@ def render(settings: Settings, phoenix_url: str) -> str:
                     "Share of the requests that failed; the dashed line is the alert's threshold.",
                     [
                         Query(
-                            f"sum by (service) ({selectors.requests(names.SPANS, 'status="error"')}"
-                            f" or {selectors.requests(names.SPANS)} * 0) / (sum by (service) {selectors.requests(names.SPANS)} > 0)",
+                            f"sum by (service) ({selectors.requests(names.SPANS, selectors.FAILED)}"
+                            f" or {selectors.requests(names.SPANS)} * 0) / (sum by (service) "
+                            f"{selectors.requests(names.SPANS)} > 0)",
                             "{{service}}",
                         )
                     ],
@@ -240,7 +244,7 @@ def render(settings: Settings, phoenix_url: str) -> str:
                     "Failed LLM calls per second.",
                     [
                         Query(
-                            f"sum by (model) (rate({selectors.llm(names.SPANS, 'status="error"')}[{selectors.RATE}]))",
+                            f"sum by (model) (rate({selectors.llm(names.SPANS, selectors.FAILED)}[{selectors.RATE}]))",
                             "{{model}}",
                         )
                     ],
@@ -254,7 +258,7 @@ def render(settings: Settings, phoenix_url: str) -> str:
                     "Where the failures of the time shown happened, inner steps included.",
                     [
                         Query(
-                            f"sum by (span_kind) ({selectors.increase(names.SPANS, 'status="error"')}) > 0",
+                            f"sum by (span_kind) ({selectors.increase(names.SPANS, selectors.FAILED)}) > 0",
                             "{{span_kind}}",
                             instant=True,
                         )
@@ -269,7 +273,8 @@ def render(settings: Settings, phoenix_url: str) -> str:
                     "Failed LLM calls of the time shown.",
                     [
                         Query(
-                            f"sum by (provider) (increase({selectors.llm(names.SPANS, 'status="error"')}[$__range])) > 0",
+                            f"sum by (provider) (increase({selectors.llm(names.SPANS, selectors.FAILED)}[$__range])) "
+                            f"> 0",
                             "{{provider}}",
                             instant=True,
                         )
@@ -290,7 +295,7 @@ def render(settings: Settings, phoenix_url: str) -> str:
                         "component": "Component",
                         "service": "Service",
                         "project": "Project",
-                    },  # fmt: skip
+                    },
                 ),
             ),
         )
