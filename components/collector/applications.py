@@ -87,14 +87,8 @@ def _point_statements(inputs: CollectorInputs) -> list[str]:
         f"IsMatch({error}, {quoted('^([1-5][0-9][0-9]|timeout)$')}))",
         f"set({_dp('application')}, resource.attributes[{quoted(APPLICATION)}])",
         f"set({_dp('service')}, resource.attributes[{quoted(APPLICATION)}])",
-        *(
-            [
-                f"set({_dp('service')}, {service}) where IsString({service}) "
-                f"and IsMatch({service}, {quoted(any_of(inputs.services))})"
-            ]
-            if inputs.services
-            else []
-        ),
+        f"set({_dp('service')}, {service}) where IsString({service}) "
+        f"and IsMatch({service}, {quoted(any_of(inputs.services))})",
         f"delete_key(datapoint.attributes, {quoted(_INSTANCE)})",
         f"set({_dp(_INSTANCE)}, String({number} - ({number} / {settings.instances}) * {settings.instances})) "
         f"where IsString({instance}) and metric.aggregation_temporality != AGGREGATION_TEMPORALITY_DELTA",

@@ -9,8 +9,15 @@ from components.settings import Settings
 from components.settings.access import Application
 from components.settings.telemetry import TelemetrySettings
 
-SMOKE_PROJECTS = (SMOKE_APPLICATION, "agentstack-demo")
-"""Projects of the stack's own checks and of its demo traffic."""
+SMOKE_PROJECTS = (
+    SMOKE_APPLICATION,
+    "agentstack-demo-support",
+    "agentstack-demo-coding",
+    "agentstack-demo-batch",
+)
+"""Projects of the stack's own checks and of its demo traffic (agentstack/demo.py)."""
+SMOKE_SERVICES = (SMOKE_APPLICATION, "support-chat", "coding-agent", "batch-summarizer")
+"""Their services."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class CollectorInputs:
         Application names are not among them, so that one more application changes no configuration: a service that
         is not listed is counted under its application's name anyway.
         """
-        return tuple(sorted(set(self.telemetry.services)))
+        return tuple(sorted({*self.telemetry.services, *SMOKE_SERVICES}))
 
     @property
     def consent_required(self) -> bool:

@@ -50,15 +50,11 @@ def label_statements(inputs: CollectorInputs) -> list[str]:
     kept = ", ".join(quoted(key) for key in DERIVED)
     service, project = attr("service"), attr("project")
     resource_service, resource_project = 'resource.attributes["service.name"]', f'resource.attributes["{PROJECT}"]'
-    known_service = f" and IsMatch({resource_service}, {quoted(any_of(inputs.services))})" if inputs.services else ""
     return [
         f"keep_keys(span.attributes, [{kept}])",
         f'set({service}, resource.attributes["{APPLICATION}"])',
-        *(
-            [f"set({service}, {resource_service}) where IsString({resource_service}){known_service}"]
-            if known_service
-            else []
-        ),
+        f"set({service}, {resource_service}) where IsString({resource_service}) "
+        f"and IsMatch({resource_service}, {quoted(any_of(inputs.services))})",
         f"set({project}, {quoted(names.OTHER)})",
         f"set({project}, {resource_project}) where IsString({resource_project}) "
         f"and IsMatch({resource_project}, {quoted(any_of(inputs.projects))})",
