@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 a step failed or the question was answered with no, 2 bad 
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
 from tools import heal
 from tools.console import Failure, Progress, capture, main
@@ -45,6 +46,15 @@ def remove_rest(stack: Stack) -> None:
             stack.progress.say(f"removed the {kind} {thing.name}")
 
 
+def forget_state(state: Path, stack: str) -> None:
+    """What Pulumi keeps of a stack that is removed: history, backups, the last state but one."""
+    for path in (state / ".pulumi").glob(f"*/agentstack/{stack}*"):
+        if path.is_dir() and path.name == stack:
+            shutil.rmtree(path)
+        elif path.is_file() and path.name.split(".")[0] == stack:
+            path.unlink()
+
+
 def take_down(name: str, *, volumes: bool, yes: bool) -> int:
     """The whole of it."""
     here = layout()
@@ -64,11 +74,13 @@ def take_down(name: str, *, volumes: bool, yes: bool) -> int:
             if volumes:
                 stack.pulumi("state", "unprotect", "--all", "--yes", "--stack", name)
                 stack.operation("destroy", "pulumi destroy", "--skip-preview")
-                stack.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", "--stack", name)
+                options = ("--yes", "--force", "--preserve-config", "--remove-backups")
+                stack.pulumi("stack", "rm", *options, "--stack", name)
             else:
                 stack.operation("destroy", "pulumi destroy", "--skip-preview", "--exclude-protected")
     if volumes:
         remove_rest(stack)
+        forget_state(here.state, name)
         shutil.rmtree(here.stack(name), ignore_errors=True)
         progress.say(f"nothing of the stack {name} is left (caches and images stay)")
     else:

