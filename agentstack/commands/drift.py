@@ -13,6 +13,8 @@ from agentstack.commands.observe import JsonOption
 from agentstack.errors import CommandError, ExitCode
 
 HEALTHY_SECONDS: Final = 300
+STEP_SECONDS: Final = 300
+"""The longest that one step on the engine may take: stopping a database takes its time."""
 POLL_SECONDS: Final = 2
 
 
@@ -77,7 +79,7 @@ def repair(
         if not yes and not typer.confirm("Do this?"):
             raise typer.Exit(ExitCode.DRIFT)
         for step in (*planned.engine, *planned.removals):
-            engine.docker(*step.command[1:], timeout_seconds=180)
+            engine.docker(*step.command[1:], timeout_seconds=STEP_SECONDS)
         if planned.targets:
             _pulumi(stack, checkout, planned.pulumi())
         _await_healthy(stack)

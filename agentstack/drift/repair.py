@@ -104,9 +104,13 @@ def _remake(finding: Finding, declared: Declared) -> tuple[list[Step], list[str]
     """Take a configuration volume away with everything that mounts it; what must then be made again."""
     volume = finding.details["volume"]
     users = [container for container in declared.containers if volume in container.mounts.values()]
+    # Stopped with its own time of grace first: PostgreSQL writes its checkpoint, Phoenix what it holds.
     steps = [
-        Step(f"remove the container {container.name}", ("docker", "rm", "--force", container.name))
-        for container in sorted(users, key=lambda container: not container.runs)
+        Step(f"stop {container.name}", ("docker", "stop", container.name)) for container in users if container.runs
+    ]
+    steps += [
+        Step(f"remove the container {container.name}", ("docker", "rm", "--force", "--volumes", container.name))
+        for container in users
     ]
     steps.append(Step(f"remove the configuration volume {volume}", ("docker", "volume", "rm", volume)))
     urns = [container.urn for container in users]

@@ -92,8 +92,9 @@ def test_a_tampered_volume_is_made_again_with_its_carrier_and_service(declared: 
         declared,
     )
     assert [step.command[1:] for step in planned.removals] == [
-        ("rm", "--force", "agentstack-dev-edge-otlp"),
-        ("rm", "--force", CARRIER),
+        ("stop", "agentstack-dev-edge-otlp"),
+        ("rm", "--force", "--volumes", CARRIER),
+        ("rm", "--force", "--volumes", "agentstack-dev-edge-otlp"),
         ("volume", "rm", CARRIER),
     ]
     assert set(planned.targets) == {EDGE, urn(CONTAINER, "edge-otlp-config"), urn(VOLUME, "config")}
