@@ -1,6 +1,6 @@
 """Building the Pulumi command line, language host and plugins from Go modules (tools/engine/), into the cache.
 
-The cache's key is the recipe: go.mod, go.sum and sources, plugin versions, RECIPE below, and the machine's architecture.
+The cache's key is the recipe: go.mod, go.sum and sources, plugin versions, RECIPE below, the machine's architecture.
 A build happens in a staging folder beside its place and is moved there whole, so that what the cache has is complete.
 """
 
