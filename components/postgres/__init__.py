@@ -16,7 +16,7 @@ import pulumi
 from components.context import Context
 from components.names import CONFIG_DIR, NetworkName, Port, Service
 from components.networks import subnet_of
-from components.postgres import render
+from components.postgres import archive, render
 from components.postgres.roles import POLICIES, SUPERUSER, DatabaseRole, role_salt, scram_verifier
 from components.runtime import Running
 from components.secrets import Password
@@ -25,8 +25,8 @@ from components.workload import Attachment, ConfigFile, DataVolume, Health, Job,
 
 UID: Final = 999
 GID: Final = 999
-VOLUME_DIR: Final = "/var/lib/postgresql/data"
-PGDATA: Final = f"{VOLUME_DIR}/pgdata"
+VOLUME_DIR: Final = render.VOLUME_DIR
+PGDATA: Final = render.PGDATA
 SOCKET_DIR: Final = render.SOCKET_DIR
 DATA_VOLUME: Final = "postgres-data"
 SOCKET_VOLUME: Final = "postgres-socket"
@@ -48,6 +48,8 @@ class Postgres(pulumi.ComponentResource):
     port: Final = Port.POSTGRES
     database: Final = render.DATABASE
     passwords: dict[str, Password]
+    repository_cipher: Password
+    """Passphrase of the local backup repository, to which the server archives its log."""
     running: Running
     ready: pulumi.Resource
     data_volume: DataVolume
@@ -63,7 +65,12 @@ class Postgres(pulumi.ComponentResource):
         self.data_volume = DataVolume(DATA_VOLUME, VOLUME_DIR, shared=True)
         self.socket_volume = DataVolume(SOCKET_VOLUME, SOCKET_DIR, shared=True)
         leaf = context.ca.leaf(Service.POSTGRES.value, parent=self)
-        values = render.postgresql_values(settings, f"{CONFIG_DIR}/pg_hba.conf", f"{CONFIG_DIR}/pg_ident.conf")
+        backup = context.settings.backup
+        values = render.postgresql_values(
+            settings, f"{CONFIG_DIR}/pg_hba.conf", f"{CONFIG_DIR}/pg_ident.conf", archive.archive_values(backup)
+        )
+        self.repository_cipher = context.secrets.password("backup-cipher-local", length=64)
+        repository, host_paths, exceptions = archive.repository_mounts(backup, shared=False)
         self.running = context.runtime.run(
             Workload(
                 service=Service.POSTGRES,
@@ -72,6 +79,7 @@ class Postgres(pulumi.ComponentResource):
                 networks=(Attachment(NetworkName.PHOENIX),),
                 uid=UID,
                 gid=GID,
+                entrypoint=("/bin/sh", f"{CONFIG_DIR}/start.sh"),
                 command=("postgres", "-c", f"config_file={_CONF}"),
                 env={
                     "PGDATA": PGDATA,
@@ -84,9 +92,16 @@ class Postgres(pulumi.ComponentResource):
                     "postgresql.conf": ConfigFile(render.dump_conf(values)),
                     "pg_hba.conf": ConfigFile(render.pg_hba(subnet_of(context.settings, NetworkName.PHOENIX))),
                     "pg_ident.conf": ConfigFile(render.pg_ident()),
+                    "start.sh": ConfigFile((_HERE / "start.sh").read_text()),
+                    **archive.archive_files(f"{CONFIG_DIR}/{archive.LOCAL_CONF}"),
+                    archive.LOCAL_CONF: ConfigFile(
+                        self.repository_cipher.value.apply(lambda cipher: archive.server_conf(backup, cipher)), "0400"
+                    ),
                     "secrets/superuser-password": ConfigFile(superuser.value, "0400"),
                 },
-                volumes=(DataVolume(DATA_VOLUME, VOLUME_DIR), DataVolume(SOCKET_VOLUME, SOCKET_DIR)),
+                volumes=(DataVolume(DATA_VOLUME, VOLUME_DIR), DataVolume(SOCKET_VOLUME, SOCKET_DIR), *repository),
+                host_paths=host_paths,
+                exceptions=exceptions,
                 tmpfs={"/tmp": 64},  # noqa: S108 (a mount point, not a file name)
                 shm_mib=render.shm_mib(settings),
                 nofile=16384,

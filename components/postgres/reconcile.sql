@@ -95,6 +95,18 @@ GRANT EXECUTE ON FUNCTION pgbouncer.get_auth(text) TO pgbouncer_auth;
 -- as they come. Named one by one, because the others hold password hashes, keys and tokens.
 CREATE SCHEMA IF NOT EXISTS agentstack;
 REVOKE ALL ON SCHEMA agentstack FROM PUBLIC;
+-- The backup's heartbeat: an idle server has something to archive, and a restore something to prove itself by.
+CREATE TABLE IF NOT EXISTS agentstack.canary (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  payload text NOT NULL, sum text NOT NULL);
+CREATE INDEX IF NOT EXISTS canary_at ON agentstack.canary (at);
+CREATE OR REPLACE FUNCTION agentstack.beat() RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM agentstack.canary WHERE at < clock_timestamp() - interval '100 days';
+  INSERT INTO agentstack.canary (payload, sum)
+  SELECT x, encode(sha256(x::bytea), 'hex') FROM (SELECT gen_random_uuid()::text AS x) AS made RETURNING id
+$$;
+REVOKE ALL ON FUNCTION agentstack.beat() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION agentstack.readable(p_table text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT p_table = ANY (ARRAY[

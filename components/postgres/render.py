@@ -12,6 +12,8 @@ from components.postgres.roles import POLICIES, SCRAM_ITERATIONS, SUPERUSER, Dat
 from components.settings.database import PostgresSettings, mebibytes
 
 SOCKET_DIR: Final = "/var/run/postgresql"
+VOLUME_DIR: Final = "/var/lib/postgresql/data"
+PGDATA: Final = f"{VOLUME_DIR}/pgdata"
 IDENT_MAP: Final = "agentstack"
 DATABASE: Final = "phoenix"
 

@@ -96,10 +96,12 @@ class FixedSecrets:
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
         self._overrides = overrides or {}
+        self.passwords: dict[str, Password] = {}
 
     def password(self, name: str, length: int = 40, **_: bool) -> Password:
         value = pulumi.Output.secret(self._overrides.get(name, f"{name}-password"))
-        return Password(value=value, bcrypt=pulumi.Output.secret("-"), sha256=pulumi.Output.secret("-"))
+        made = Password(value=value, bcrypt=pulumi.Output.secret("-"), sha256=pulumi.Output.secret("-"))
+        return self.passwords.setdefault(name, made)
 
 
 class BuiltImages:
@@ -228,9 +230,10 @@ class Lab:
         self.images = BuiltImages()
         self._volumes: set[str] = set()
         self._containers: set[str] = set()
-        docker("network", "create", "--internal", "--label", "io.agentstack.test=1", self.name)
-        inspected = json.loads(docker("network", "inspect", self.name))
-        self.subnet = str(inspected[0]["IPAM"]["Config"][0]["Subnet"])
+        # Of its own choice: what the engine hands out may be one of the stack's defaults.
+        self.subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.0/24"
+        label = ["--label", "io.agentstack.test=1"]
+        docker("network", "create", "--internal", "--subnet", self.subnet, *label, self.name)
         self._probe = self.volume("probe")
         self._carry(self._probe, PROBE_DIR, {}, "0:0")
 
@@ -300,7 +303,7 @@ class Lab:
         words += ["--memory", f"{item.resources.memory_mib}m", "--memory-swap", f"{item.resources.memory_mib}m"]
         words += ["--ulimit", f"nofile={item.nofile}:{item.nofile}"]
         if health:
-            test = " ".join(_shell_word(word) for word in probe_command(health, bool(item.live_files))[1:])
+            test = " ".join(_shell_word(word) for word in probe_command(health)[1:])
             words += ["--health-cmd", f"exec {test}", "--health-interval", "2s", "--health-timeout", "6s"]
             words += ["--health-retries", str(health.retries), "--health-start-period", "60s"]
         self._containers.add(name)
