@@ -59,7 +59,7 @@ def checks(root: Path = ROOT) -> Iterator[Check]:
     yield Check("ruff", (str(BIN / "ruff"), "check", "--quiet", "--output-format", "concise"), finds_its_own=True)
     yield Check("mypy", (str(BIN / "mypy"), "--strict", "--no-error-summary"), python)
     yield Check("yamllint", (str(BIN / "yamllint"), "--strict"), yaml)
-    yield Check("shellcheck", (str(BIN / "shellcheck"), "--shell", "sh"), shell)
+    yield Check("shellcheck", (str(BIN / "shellcheck"),), shell)
     yield Check("hadolint", (str(BIN / "hadolint"), "--no-color"), docker)
 
 
