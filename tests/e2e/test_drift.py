@@ -75,7 +75,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def sound(stack: StackUnderTest) -> StackUnderTest:
-    """The stack without drift. Each repair compares once more at its end: its exit code 0 says that all is sound again."""
+    """The stack without drift. Each repair compares again at its end: its exit code 0 says that all is sound."""
     assert report(stack)["findings"] == []
     return stack
 
