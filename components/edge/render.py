@@ -52,8 +52,8 @@ def sizing(memory_mib: int, cpus: float) -> Sizing:
     cache_mib = max(4, min(64, int(6 * share)))
     return Sizing(
         threads=max(1, min(16, math.ceil(cpus))),
-        clients=min(20_000, int(500 * share)),
-        buffers=int(1000 * share),
+        clients=min(20_000, int(700 * share)),
+        buffers=int(1200 * share),
         tls_sessions=min(20_000, int(4000 * share)),
         cache_mib=cache_mib,
         cache_object_bytes=cache_mib * 1024 * 1024 // 2,

@@ -14,7 +14,7 @@ from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 assets = itertools.count(1)
 
@@ -65,8 +65,8 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_HEAD = do_OPTIONS = handle_any  # noqa: N815 - http.server's names
 
 
-class Export(grpc.GenericRpcHandler):  # type: ignore[misc]
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+class Export(grpc.GenericRpcHandler):
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         metadata = dict(details.invocation_metadata)
 
         def export(request: bytes, _: grpc.ServicerContext) -> bytes:
@@ -75,9 +75,13 @@ class Export(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(export)
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
 def serve_http(port: int, context: ssl.SSLContext) -> None:
-    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)  # noqa: S104 - inside a container
-    server.daemon_threads = True
+    server = Server(("0.0.0.0", port), Handler)  # noqa: S104 - inside a container
     # The handshake is the connection's own thread's: a client that never speaks must not stop the others.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
@@ -90,7 +94,7 @@ def main() -> None:
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["http/1.1"])
     limit = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
-    server = grpc.server(futures.ThreadPoolExecutor(8), handlers=(Export(),), options=limit)
+    server = grpc.server(futures.ThreadPoolExecutor(8), handlers=[Export()], options=limit)
     server.add_secure_port("0.0.0.0:4317", grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]))
     server.start()
     threads = [

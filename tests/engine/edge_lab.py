@@ -20,16 +20,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from components.edge import maps
+from components.edge.component import HEALTH
 from components.edge.reload import RELOAD_COMMAND
 from components.edge.render import LOOPBACK, Edge, gateways, interfaces, render_config, sizing
-from components.names import CONFIG_DIR, LIVE_DIR, Service
+from components.names import CONFIG_DIR, LIVE_DIR, PROBE_DIR, Service
+from components.runtime import probe_command
 from components.settings.access import Application
 from tests.engine.database_lab import BuiltImages, docker, eventually
 
@@ -192,7 +194,8 @@ class EdgeLab:
             docker("volume", "create", full)
             self._volumes.append(full)
         carrier = docker("create", "-v", f"{full}:{target}", self._built["probe"]).splitlines()[-1]
-        docker("cp", "-", f"{carrier}:{target}", stdin=_archive(files, OWNER))
+        if files:
+            docker("cp", "-", f"{carrier}:{target}", stdin=_archive(files, OWNER))
         docker("rm", carrier)
         return full
 
@@ -209,7 +212,8 @@ class EdgeLab:
             "tls/tls.key": key,
             "tls/ca.crt": self.authority.pem,
         }
-        volumes = ["-v", f"{self.carry(f'{called}-config', CONFIG_DIR, config)}:{CONFIG_DIR}:ro"]
+        volumes = ["-v", f"{self.carry('probe', PROBE_DIR, {})}:{PROBE_DIR}:ro"]
+        volumes += ["-v", f"{self.carry(f'{called}-config', CONFIG_DIR, config)}:{CONFIG_DIR}:ro"]
         volumes += ["-v", f"{self.carry(f'{called}-live', LIVE_DIR, self.live_files(TOKENS))}:{LIVE_DIR}:ro"]
         published = [word for port in ports for word in ("-p", f"127.0.0.1::{port}")]
         container = self.container(called)
@@ -258,6 +262,10 @@ class EdgeLab:
         done = self.log(called).count("Loading success")
         docker("exec", self.container(called), *RELOAD_COMMAND)
         eventually(lambda: self.log(called).count("Loading success") > done, f"{called} has reloaded", 20)
+
+    def probe(self, called: str) -> str:
+        """One run of the health check as the runtime sets it up; what it said."""
+        return docker("exec", self.container(called), *probe_command(HEALTH)[1:])
 
     def close(self) -> None:
         for name in self._containers:
@@ -339,9 +347,9 @@ class EdgeLab:
             grpc.RpcError: when it is refused.
         """
         credentials = grpc.ssl_channel_credentials(self.authority.pem.encode())
-        sent = [(key.replace("_", "-"), value) for key, value in metadata.items()]
+        sent: list[tuple[str, str | bytes]] = [(key.replace("_", "-"), value) for key, value in metadata.items()]
         if token is not None:
             sent.append(("authorization", f"Bearer {token}"))
         with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
             call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
-            return json.loads(call(message, metadata=sent, timeout=15))
+            return json.loads(call(message, metadata=tuple(sent), timeout=15))

@@ -77,7 +77,7 @@ def run(lab: Lab, workload: Workload) -> str:
     """Start it as described; it is waited for until its own health check is content."""
     name = lab.container(workload.service.value)
     assert workload.health is not None
-    check = shlex.join(probe_command(workload.health, live=False)[1:])
+    check = shlex.join(probe_command(workload.health)[1:])
     lab._containers.add(name)
     docker(
         *("run", "-d", "--name", name, "--memory", f"{workload.resources.memory_mib}m"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 
 from components.edge import maps
@@ -95,7 +95,7 @@ class TestWhatIsTaken:
     def test_grpc_logs_are_unimplemented_with_a_sentence(self, lab: EdgeLab) -> None:
         refused = refusal(lab, method="/opentelemetry.proto.collector.logs.v1.LogsService/Export")
         assert refused.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert "logs are not taken" in refused.details()
+        assert "logs are not taken" in str(refused.details())
 
     def test_a_get_is_told_to_post(self, lab: EdgeLab) -> None:
         answer = lab.ask(lab.port(OTLP, Port.OTLP_HTTP), "GET", "/v1/traces", authorization=BEARER["chat"])
@@ -128,8 +128,8 @@ class TestLimits:
         eventually(lambda: send(lab, "slow").status == 429, "the limit of requests per second", 10)
         refused = refusal(lab, token=TOKENS["slow"])
         assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        told = dict(refused.trailing_metadata())
-        assert {"grpc-status-details-bin", "google.rpc.retryinfo-bin"} <= set(told)
+        told = {item.key for item in refused.trailing_metadata()}
+        assert {"grpc-status-details-bin", "google.rpc.retryinfo-bin"} <= told
 
     def test_bytes_are_limited(self, lab: EdgeLab) -> None:
         assert send(lab, "thin", bytes(20_000)).status == 200
@@ -148,7 +148,7 @@ class TestPlaintext:
             call = channel.unary_unary(TRACE_EXPORT, request_serializer=bytes, response_deserializer=bytes)
             with pytest.raises(grpc.RpcError) as caught:
                 call(b"x", timeout=10)
-        assert "OTLP over TLS only" in caught.value.details()
+        assert "OTLP over TLS only" in str(caught.value.details())
 
     @pytest.mark.parametrize("port", [Port.PHOENIX, Port.GRAFANA_EDGE, Port.PROMETHEUS, Port.ALERTMANAGER])
     def test_an_interface_redirects_to_the_same_address_over_tls(self, lab: EdgeLab, port: int) -> None:
@@ -370,7 +370,7 @@ class TestLife:
             with grpc.secure_channel(f"127.0.0.1:{lab.port(OTLP, Port.OTLP_GRPC)}", credentials) as channel:
                 call = channel.unary_unary(TRACE_EXPORT, request_serializer=bytes, response_deserializer=bytes)
                 while not stop.is_set():
-                    sizes.append(len(call(b"x", metadata=[("authorization", BEARER["chat"])], timeout=15)))
+                    sizes.append(len(call(b"x", metadata=(("authorization", BEARER["chat"]),), timeout=15)))
             return sizes
 
         assert send(lab, "chat").status == 200
@@ -395,6 +395,22 @@ class TestLife:
         assert (before, after) == (401, 200)
         assert set(statuses) == {200}
         assert len(exports) > 20
+
+    def test_the_health_check_reloads_by_itself_once_live_files_changed(self, lab: EdgeLab) -> None:
+        assert lab.probe(UI).startswith("ok ")
+        loads = lab.log(UI).count("Loading success")
+        tokens = TOKENS | {"chat": "another-token"}
+        lab.carry(f"{UI}-live", LIVE_DIR, lab.live_files(tokens))
+        said = [lab.probe(UI) for _ in range(3)]
+        assert [line for line in said if "sent SIGUSR2" in line], said
+        eventually(lambda: lab.log(UI).count("Loading success") == loads + 1, "one reload", 20)
+        port = lab.port(UI, Port.PHOENIX)
+
+        def status(token: str) -> int:
+            return lab.ask(port, "POST", "/v1/traces", b"{}", authorization=f"Bearer {token}").status
+
+        eventually(lambda: status("another-token") == 200, "the new token is known", 20)
+        assert status(TOKENS["chat"]) == 401
 
     def test_a_stop_lets_requests_end(self, lab: EdgeLab) -> None:
         called = lab.start(lab.describe(Service.EDGE_UI), Port.PHOENIX, name="stopping")
