@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.console import Console
 
 WIDE: Final = 200
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def out() -> Console:

@@ -6,6 +6,7 @@ Four hops, each timed: TCP connect, TLS handshake against our CA, accepted by ed
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,26 +120,25 @@ class _Messages(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())
 
 
 @contextmanager
 def sdk_messages() -> Iterator[list[str]]:
-    """The SDK's log lines, kept off the terminal."""
+    """The SDK's log lines of this thread, kept off the terminal."""
     handler = _Messages()
     logger = logging.getLogger("opentelemetry")
-    propagate, level = logger.propagate, logger.level
-    logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
     try:
         yield handler.lines
     finally:
         logger.removeHandler(handler)
-        logger.propagate = propagate
-        logger.setLevel(level)
 
 
 def exporter(transport: Transport, endpoint: str, token: str, ca_file: Path) -> SpanExporter:

@@ -14,7 +14,12 @@ from agentstack.outputs import StackOutputs, pick, read_outputs, run_pulumi
 
 
 def project_of(outputs: StackOutputs, application: str) -> str | None:
-    """The Phoenix project of an application by the stack file, where it can be told."""
+    """The Phoenix project of an application, where the stack file can be read.
+
+    `phoenix.otel` would name the project "default" by itself, and the collector keeps what a span names.
+    """
+    from components.settings import Settings
+
     try:
         text = run_pulumi("config", "--json", checkout=project.root(), stack=outputs.stack)
         entry = json.loads(text).get("agentstack:stack", {})
@@ -22,7 +27,7 @@ def project_of(outputs: StackOutputs, application: str) -> str | None:
     except (CommandError, json.JSONDecodeError):
         return None
     named = ((settings.get("applications") or {}).get(application) or {}).get("project")
-    return str(named) if named else settings.get("defaultProject")
+    return str(named or settings.get("defaultProject") or Settings.model_fields["default_project"].default)
 
 
 def connect(

@@ -12,6 +12,7 @@ from agentstack.drift.declared import CERTIFICATE, CONTAINER, NETWORK, VOLUME, D
 from agentstack.drift.finding import Finding
 from agentstack.drift.kinds import Kind
 from agentstack.engine import parse_time
+from components.names import PROJECT
 
 LONGEST: Final = 80
 """Characters of a value that are told."""
@@ -30,6 +31,11 @@ _OPEN: Final = frozenset(_DONE)
 def type_of(urn: str) -> str:
     """The resource type in a URN (the last of its chain of parents)."""
     return urn.split("::")[2].rsplit("$", 1)[-1]
+
+
+def _grouping(urn: str) -> bool:
+    """Whether a resource is a component or the stack itself: nothing on the engine, told by its parts."""
+    return type_of(urn).split(":")[0] in {PROJECT, "pulumi"}
 
 
 def noun(urn: str) -> str:
@@ -116,7 +122,7 @@ def of_preview(digest: Mapping[str, Any], declared: Declared, explained: frozens
     operations: dict[str, list[str]] = {}
     steps: dict[str, Mapping[str, Any]] = {}
     for step in digest.get("steps") or []:
-        if step["op"] in _OPEN and step["urn"] not in explained:
+        if step["op"] in _OPEN and step["urn"] not in explained and not _grouping(step["urn"]):
             operations.setdefault(step["urn"], []).append(step["op"])
             steps.setdefault(step["urn"], step)
     renewals = frozenset(

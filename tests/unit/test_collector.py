@@ -13,7 +13,7 @@ import yaml
 from components.collector import keys, prices, privacy, receive, render, sampling
 from components.collector.inputs import CollectorInputs
 from components.collector.names import DURATION_BUCKETS
-from components.collector.patterns import BUILTIN, literal_prefix, own_pattern
+from components.collector.patterns import BUILTIN, DIGIT_RUNS, literal_prefix, own_pattern
 from components.collector.text import Expand, any_of, dump, escaped, quoted
 from components.names import CONFIG_DIR, LIVE_DIR, TLS_CA, Port
 from components.settings import load_settings
@@ -391,7 +391,7 @@ def test_whatever_a_pattern_matches_its_triggers_find(name: str, text: str) -> N
         triggers = [t in text for t in part.texts] + [bool(python_regex(p).search(text)) for p in part.probes]
         assert any(triggers) or not triggers, part.regex
         if part.digits:
-            assert any(python_regex(run).search(text) for run in privacy.DIGIT_RUNS), part.regex
+            assert any(python_regex(run).search(text) for run in DIGIT_RUNS), part.regex
 
 
 @pytest.mark.parametrize(
