@@ -4,6 +4,7 @@ import pulumi
 
 from components import outputs
 from components.alertmanager import Alertmanager
+from components.backup.component import Backup
 from components.collector import Collector
 from components.docker_proxy import DockerProxy
 from components.edge import EdgeOtlp, EdgeUi, IngestTokens
@@ -35,19 +36,20 @@ edge_ui = EdgeUi("edge-ui", context, tokens=tokens)
 postgres_exporter = PostgresExporter("postgres-exporter", context, postgres=postgres)
 node_exporter = NodeExporter("node-exporter", context)
 blackbox_exporter = BlackboxExporter("blackbox-exporter", context)
-scraped = [phoenix, collector, edge_otlp, edge_ui, postgres_exporter, node_exporter, blackbox_exporter]
+backup = Backup("backup", context, postgres=postgres, textfile=node_exporter.textfile)
+scraped = (phoenix, collector, edge_otlp, edge_ui, postgres_exporter, node_exporter, blackbox_exporter)
 
 alertmanager = Alertmanager("alertmanager", context)
 prometheus = Prometheus("prometheus", context, alertmanager=alertmanager, contributors=scraped)
 grafana = Grafana("grafana", context, prometheus=prometheus)
 
-services = [postgres, pgbouncer, phoenix, docker_proxy, collector, edge_otlp, edge_ui, postgres_exporter]
-services += [node_exporter, blackbox_exporter, alertmanager, prometheus, grafana]
+inside = (postgres, pgbouncer, phoenix, docker_proxy, collector, edge_otlp, edge_ui, backup)
+around = (postgres_exporter, node_exporter, blackbox_exporter, alertmanager, prometheus, grafana)
 outputs.export(
     settings=settings,
     networks=networks,
     ca_certificate=context.ca.certificate_pem,
-    running=[service.running for service in services],
+    services=(*inside, *around),
     logins=outputs.logins(phoenix=phoenix, prometheus=prometheus, alertmanager=alertmanager, grafana=grafana),
     tokens=tokens.tokens,
     stand_ins=context.images.stand_ins,

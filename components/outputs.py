@@ -36,6 +36,12 @@ def endpoints_internal() -> dict[str, str]:
     }
 
 
+class _Service(Protocol):
+    """A component whose service runs for as long as the stack does."""
+
+    running: Running
+
+
 class _WithLogin(Protocol):
     """A component with a human administrator."""
 
@@ -73,12 +79,13 @@ def export(
     settings: Settings,
     networks: Networks,
     ca_certificate: pulumi.Output[str],
-    running: Sequence[Running],
+    services: Sequence[_Service],
     logins: Mapping[str, Mapping[str, pulumi.Input[str]]],
     tokens: Mapping[str, Password],
     stand_ins: list[str],
 ) -> None:
     """Export everything. ``credentials`` is one secret."""
+    running = [service.running for service in services]
     pulumi.export(
         "containers",
         {run.service.value: list(run.names) if len(run.names) > 1 else run.names[0] for run in running},
