@@ -33,6 +33,15 @@ PAGES: Final = {
 }
 """Prometheus job -> port of the page."""
 
+HEALTH: Final = Health(
+    probe=("http", "--url", f"https://localhost:{Port.COLLECTOR_HEALTH}/", "--ca", TLS_CA),
+    interval_seconds=5,
+    start_period_seconds=30,
+    # The Collector watches its token file by itself, but loses sight of it if the file is gone for a moment, as it is
+    # when Docker replaces it. On SIGHUP it reads everything anew, within the same process; its counters begin at 0.
+    reload_signal="HUP",
+)
+
 
 def _token_lines(tokens: Mapping[str, str]) -> str:
     return "".join(f"{token} {application}\n" for application, token in sorted(tokens.items()))
@@ -83,7 +92,7 @@ class Collector(pulumi.ComponentResource):
                     PSEUDONYM_KEY_FILE: ConfigFile(context.secrets.password("pseudonym-key", length=64).value, "0400"),
                     **{path: ConfigFile(text) for path, text in replica_files(size.replicas).items()},
                 },
-                # The Collector looks at these files by itself: a token or a renewed certificate needs no restart.
+                # Taken up without a restart of the container: see HEALTH.
                 live_files={
                     "tls/tls.crt": ConfigFile(leaf.certificate_pem, "0444"),
                     "tls/tls.key": ConfigFile(leaf.key_pem, "0400"),
@@ -91,11 +100,7 @@ class Collector(pulumi.ComponentResource):
                 },
                 volumes=(DataVolume("collector-queue", QUEUE_DIR), docker_proxy.volume),
                 stop_grace_seconds=STOP_GRACE_SECONDS,
-                health=Health(
-                    probe=("http", "--url", f"https://localhost:{Port.COLLECTOR_HEALTH}/", "--ca", TLS_CA),
-                    interval_seconds=5,
-                    start_period_seconds=30,
-                ),
+                health=HEALTH,
             ),
             pulumi.ResourceOptions(parent=self),
         )

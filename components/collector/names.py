@@ -12,6 +12,10 @@ COST: Final = "phoenix_trace_llm_estimated_cost_usd_total"
 MENDED: Final = "agentstack_mended_spans_total"
 """Spans that had to be mended before they could be stored; label ``reason`` (nul, utf8, id, session, size)."""
 
+ZERO_FEATURE: Final = "created-timestamp-zero-ingestion"
+"""The feature with which Prometheus has to run: without the zero that it puts before a new series' first value, that
+value counts nothing in `increase()`."""
+
 SPAN_LABELS: Final = ("project", "service", "model", "provider", "span_kind", "root", "status", "cost_source")
 TRACE_LABELS: Final = ("project", "service", "status")
 DURATION_LABELS: Final = ("project", "service", "model", "provider", "span_kind", "root", "status")

@@ -141,7 +141,9 @@ BUILTIN: Final[Mapping[str, Pattern]] = {
     for pattern in (AUTHORIZATION, API_KEY, EMAIL, IBAN, CARD, PHONE)
 }
 
-SECRET_KEYS: Final = r"(?i)(?:authorization|api[._-]?key|passw(?:or)?d|secret|cookie|credential|private[._-]?key)s?$"
+SECRET_KEYS: Final = (
+    r"(?i)(?:authorization|api[._-]?key|passw(?:or)?d|secret|cookie|credential|private[._-]?key)s?(?:\.[0-9]+)*$"
+)
 """Attribute keys whose whole value is a credential (``http.request.header.authorization``); token *counts* are not."""
 SECRET_KEY_TEXTS: Final = (
     "uthoriz", "pi_key", "pi-key", "pi.key", "pikey", "piKey", "assw", "ecret", "ookie", "redential", "rivate",

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from components.collector.identity import APPLICATION
+from components.collector.identity import APPLICATION, PROJECT
 from components.collector.inputs import CollectorInputs
 from components.collector.normalise import attr, cached
 from components.collector.patterns import (
@@ -47,6 +47,7 @@ STRUCTURED = (
     "gen_ai.tool.call.arguments", "gen_ai.tool.call.result",
 )  # fmt: skip
 """May be lists instead of JSON texts; made texts, which is what is masked and what Phoenix reads."""
+RESOURCE_KEYS = ("service.name", "deployment.environment", PROJECT)
 LARGE = "agentstack.large"
 """Span attribute between privacy and delivery: the span has much text and goes by the queue for such."""
 
@@ -302,6 +303,12 @@ def processors(inputs: CollectorInputs, limits: Limits) -> Node:
                 f"delete_key(span.attributes, {quoted(SUSPECT)})",
                 f"delete_key(span.attributes, {quoted(CAPTURE)}) where not ({metadata_only})",
             ],
+        },
+        # Phoenix keeps none of these but the project's name; so they needn't be on the disk either.
+        {"context": "scope", "statements": ["keep_keys(scope.attributes, [])"]},
+        {
+            "context": "resource",
+            "statements": [f"keep_keys(resource.attributes, [{', '.join(quoted(key) for key in RESOURCE_KEYS)}])"],
         },
     ]
     found: Node = {"transform/privacy": {"error_mode": "silent", "trace_statements": groups}}

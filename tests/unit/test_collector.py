@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from components.collector import keys, prices, privacy, receive, render, sampling
+from components.collector import keys, names, prices, privacy, receive, render, sampling
 from components.collector.inputs import CollectorInputs
 from components.collector.names import DURATION_BUCKETS
 from components.collector.patterns import BUILTIN, DIGIT_RUNS, literal_prefix, own_pattern
 from components.collector.text import Expand, any_of, dump, escaped, quoted
+from components.grafana import Grafana
 from components.names import CONFIG_DIR, LIVE_DIR, TLS_CA, Port
+from components.prometheus import render as prometheus
 from components.settings import load_settings
 
 pytestmark = pytest.mark.unit
@@ -462,6 +464,11 @@ def test_tail_policies_follow_the_settings() -> None:
         "probabilistic",
         "rate_limiting",
     ]
+
+
+def test_prometheus_runs_with_what_the_counters_need() -> None:
+    assert Grafana  # imported first: the two import each other
+    assert names.ZERO_FEATURE in prometheus.FEATURES
 
 
 def test_ports_of_the_three_pages_differ() -> None:
