@@ -1,5 +1,6 @@
-"""Pulled plugs: frozen, killed, gone for a while. Everything comes back by itself; what was acknowledged is not lost."""
+"""Pulled plugs: frozen, killed, gone for a while. All comes back by itself; what was acknowledged is not lost."""
 
+import contextlib
 import os
 import signal
 import time
@@ -121,10 +122,8 @@ def test_a_frozen_service_goes_unhealthy_and_restarts_by_itself(stack: StackUnde
             every=1,
         )
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(frozen, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
     poll(lambda: stack.health(service) == "healthy", 300, f"{service} healthy again", every=1)
 
 

@@ -60,6 +60,7 @@ def test_a_client_that_trusts_another_ca_gets_no_connection(stack: StackUnderTes
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("key", ["phoenix", "grafana", "prometheus", "alertmanager", "otlp_grpc", "otlp_http"])
 def test_no_port_speaks_tls_below_1_2(stack: StackUnderTest, key: str) -> None:
     url = httpx.URL(stack.endpoint(key))
