@@ -107,24 +107,30 @@ def test_without_the_disk_queue_the_same_check_finds_the_loss(stack: StackUnderT
     assert not ids(sent) & stack.span_ids(project)
 
 
-@pytest.mark.parametrize("service", EVERY_SERVICE)
-def test_a_frozen_service_goes_unhealthy_and_restarts_by_itself(stack: StackUnderTest, service: str) -> None:
-    poll(lambda: stack.health(service) == "healthy", 240, f"{service} healthy")
-    before = inspect(stack.container(service))["State"]["StartedAt"]
-    frozen = stack.host_pid(service)
-    os.kill(frozen, signal.SIGSTOP)
+def test_frozen_services_go_unhealthy_and_restart_by_themselves(stack: StackUnderTest) -> None:
+    """All at once, which is one wait instead of thirteen: each is judged by its own probe alone."""
+    wait_for_recovery(stack, 300)
+    before = {service: inspect(stack.container(service))["State"]["StartedAt"] for service in EVERY_SERVICE}
+    frozen = {service: stack.host_pid(service) for service in EVERY_SERVICE}
+    seen_unhealthy: set[str] = set()
+
+    def restarted() -> set[str]:
+        for service in EVERY_SERVICE:
+            state = inspect(stack.container(service))["State"]
+            if state["Health"]["Status"] == "unhealthy":
+                seen_unhealthy.add(service)
+        return {s for s, at in before.items() if inspect(stack.container(s))["State"]["StartedAt"] != at}
+
+    for pid in frozen.values():
+        os.kill(pid, signal.SIGSTOP)
     try:
-        poll(lambda: stack.health(service) == "unhealthy", 150, f"{service} unhealthy", every=1)
-        poll(
-            lambda: inspect(stack.container(service))["State"]["StartedAt"] != before,
-            240,
-            f"{service} restarted by its own probe",
-            every=1,
-        )
+        poll(lambda: restarted() == set(EVERY_SERVICE), 300, "every service restarted by its own probe", every=1)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(frozen, signal.SIGCONT)
-    poll(lambda: stack.health(service) == "healthy", 300, f"{service} healthy again", every=1)
+        for pid in frozen.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    assert seen_unhealthy == set(EVERY_SERVICE)
+    wait_for_recovery(stack, 300)
 
 
 def test_postgresql_down_for_a_minute_delays_spans_and_loses_none(stack: StackUnderTest) -> None:
