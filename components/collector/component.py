@@ -101,6 +101,8 @@ class Collector(pulumi.ComponentResource):
                 volumes=(DataVolume("collector-queue", QUEUE_DIR), docker_proxy.volume),
                 stop_grace_seconds=STOP_GRACE_SECONDS,
                 health=HEALTH,
+                # It asks for the list of containers before it serves anything, and ends if nobody answers.
+                start_after=docker_proxy.running.containers,
             ),
             pulumi.ResourceOptions(parent=self),
         )

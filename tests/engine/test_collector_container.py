@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -241,6 +242,47 @@ def test_metadata_only_keeps_what_happened_and_not_what_was_said(collector: Coll
     assert "[email]" in span["span"]["name"]
     assert "message" not in span["span"]["status"]
     assert [item["key"] for item in span["span"]["events"][0]["attributes"]] == ["exception.type"]
+
+
+def test_without_consent_only_metadata_is_kept(lab: CollectorLab) -> None:
+    careful = lab.start("careful", TOKENS, {"applications": {"chat": {}}, "telemetry": {"consent": {"required": True}}})
+    content = {**LLM, "input.value": "what was said"}
+    [silent] = received(careful, Span(content))
+    [agreed] = received(careful, Span({**content, "agentstack.consent": True}))
+    [all_agreed] = received(careful, Span(content), agentstack_consent="true")
+    assert "input.value" not in flat(silent)
+    assert flat(silent)["agentstack.capture"] == "metadata-only"
+    assert [flat(span)["input.value"] for span in (agreed, all_agreed)] == ["what was said"] * 2
+
+
+def test_tail_sampling_keeps_the_traces_that_matter_whole(lab: CollectorLab) -> None:
+    policies = {
+        "enabled": True,
+        "decisionWaitSeconds": 2,
+        "ratio": 0.0,
+        "costlierThanUsd": 0.01,
+        "slowerThanSeconds": 9,
+    }
+    picky = lab.start("picky", TOKENS, {"applications": {"chat": {}}, "telemetry": {"tailSampling": policies}})
+    cheap = {**LLM, "llm.model_name": "gpt-4o", "llm.token_count.prompt": 10}
+    traces = {
+        "failed": [Span(), Span(root=False, error="no")],
+        "slow": [Span(seconds=10), Span(root=False)],
+        "expensive": [Span(), Span({**cheap, "llm.token_count.prompt": 100_000}, root=False)],
+        "ordinary": [Span(), Span(cheap, root=False)],
+    }
+    for name, spans in traces.items():
+        trace = secrets.token_bytes(16)
+        traces[name] = [replace(span, trace=trace, name=name) for span in spans]
+    everything = [span for spans in traces.values() for span in spans]
+    assert picky.send(export(everything), TOKEN)[0] == 200
+    wanted_ids = ids([span for name, spans in traces.items() if name != "ordinary" for span in spans])
+    found = lab.wait_for(wanted_ids)
+    assert not [key for span in found.values() for key in flat(span) if key.startswith("agentstack.")]
+    eventually(lambda: picky.series().total(names.SPANS) == len(everything), "all are counted", 30)
+    dropped = "otelcol_processor_tail_sampling_sampling_traces_on_memory"
+    eventually(lambda: picky.series(Port.COLLECTOR_TELEMETRY).total(dropped) == 0, "all traces are decided", 40)
+    assert set(lab.stored(ids(everything))) == wanted_ids
 
 
 def test_user_ids_become_pseudonyms_that_can_be_computed(collector: Collector) -> None:
