@@ -14,6 +14,7 @@ from tests.e2e.telemetry import Sender, ids, llm_span, request, send_http
 pytestmark = pytest.mark.e2e
 
 EVERY_SERVICE = [
+    "backup",
     "alertmanager",
     "blackbox-exporter",
     "collector",
