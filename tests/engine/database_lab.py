@@ -4,6 +4,8 @@
 `Lab` gives each of them the same hardening as the runtime does, under names of its own, and takes all away again.
 """
 
+import asyncio
+import contextlib
 import datetime as dt
 import io
 import ipaddress
@@ -11,6 +13,7 @@ import json
 import secrets
 import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from components.context import Context
+from components.context import Context, Images
 from components.contributions import ScrapeCredential
 from components.names import CONFIG_DIR, PROBE_DIR
 from components.runtime import Running, probe_command
@@ -113,6 +116,10 @@ class BuiltImages:
             raise RuntimeError(f"the image {name} is not built: run `make images`")
         return str(built[name]["id"])
 
+    @property
+    def stand_ins(self) -> list[str]:
+        return []
+
     def is_stand_in(self, name: str) -> bool:
         return False
 
@@ -122,6 +129,10 @@ class FakeImages:
 
     def __getitem__(self, name: str) -> str:
         return f"image-{name}"
+
+    @property
+    def stand_ins(self) -> list[str]:
+        return []
 
     def is_stand_in(self, name: str) -> bool:
         return False
@@ -150,18 +161,33 @@ class _Mocks(pulumi.runtime.Mocks):
         return {}, None
 
 
+class _Monitor(pulumi.runtime.mocks.MockMonitor):
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the monitor's own spelling
+        try:
+            return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        finally:
+            # The mocks give each of their worker threads an event loop and never close it.
+            if threading.current_thread() is not threading.main_thread():
+                with contextlib.suppress(RuntimeError):
+                    asyncio.get_event_loop().close()
+                asyncio.set_event_loop(None)
+
+
 def describe(
     build: Callable[[Context], None],
     *,
     settings: Settings | None = None,
     authority: Authority | None = None,
     passwords: Mapping[str, str] | None = None,
-    images: BuiltImages | FakeImages | None = None,
+    images: Images | None = None,
 ) -> dict[str, Any]:
     """What ``build`` asks the runtime for, by service or job name, with every file's content as plain text."""
     recorder = Recorder()
     plain: dict[str, Any] = {}
-    pulumi.runtime.set_mocks(_Mocks(), project="agentstack", stack="lab")
+    # A loop of its own: what ran before may have closed the thread's, or left none.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    pulumi.runtime.set_mocks(_Mocks(), project="agentstack", stack="lab", monitor=_Monitor(_Mocks()))
 
     def program() -> pulumi.Output[None]:
         context = Context(
@@ -190,7 +216,11 @@ def describe(
 
         return pulumi.Output.all(**contents).apply(keep)
 
-    pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+    try:
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
     return plain
 
 
