@@ -3,7 +3,6 @@
 Written by `python -m agentstack.settings_reference`, so that a setting can't be forgotten.
 """
 
-import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from agentstack.settings_models import nested, type_name
 from components.settings import Settings
 
 SAMPLES: Final[dict[str, Any]] = {
@@ -75,15 +75,32 @@ def lines(model: type[BaseModel], values: BaseModel | None, path: str = "", inde
         elif where in SAMPLES:
             yield from _block(key, SAMPLES[where], indent)
         elif default is None or default is PydanticUndefined or default in ((), {}):
-            yield f"{' ' * indent}# {key}: {_hint(field)}"
+            yield from (f"{' ' * indent}# {line}" for line in _empty(key, field))
         else:
             yield from _block(key, to_jsonable_python(default), indent)
 
 
-def _hint(field: FieldInfo) -> str:
-    """What would stand there."""
-    kinds = [part for part in typing.get_args(field.annotation) if part is not type(None)] or [field.annotation]
-    return " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+def _empty(key: str, field: FieldInfo) -> Iterator[str]:
+    """A setting without a value, as it could stand there: its type, or the settings of the model behind it."""
+    found = nested(field.annotation)
+    if found is None:
+        yield f"{key}: ({type_name(field.annotation)})"
+        return
+    suffix, model = found
+    yield f"{key}:"
+    first = {"": "", ".<name>": "<name>:", "[]": "-"}.get(suffix, "-")
+    if first:
+        yield f"  {first}"
+    inner = "  " if not first else "    "
+    for name, below in model.model_fields.items():
+        default = below.get_default(call_default_factory=True)
+        shown = below.alias or name
+        if isinstance(default, BaseModel) or nested(below.annotation):
+            yield from (f"{inner}{line}" for line in _empty(shown, below))
+        elif default is None or default is PydanticUndefined or default in ((), {}):
+            yield f"{inner}{shown}: ({type_name(below.annotation)})"
+        else:
+            yield from (f"{inner}{line}" for line in _block(shown, to_jsonable_python(default), 0))
 
 
 def example() -> str:

@@ -8,28 +8,22 @@ the tables in docs/guide.md (variables) and docs/drift.md (kinds).
 """
 
 import argparse
-import ast
-import inspect
 import itertools
 import json
 import re
 import sys
-import textwrap
-import types
-import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic.types import StringConstraints
 from pydantic_core import PydanticUndefined
 
 from agentstack import guide_variables
 from agentstack.drift import kinds
 from agentstack.settings_example import example
+from agentstack.settings_models import allowed, choice, description, models_behind, one_line, type_name
 from components.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -65,104 +59,6 @@ class Section(NamedTuple):
         return one_line(self.model.__doc__ or "")
 
 
-def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Field -> the text that stands below it in the source, base classes included."""
-    found: dict[str, str] = {}
-    for base in reversed(model.__mro__):
-        if not (isinstance(base, type) and issubclass(base, BaseModel)) or base is BaseModel:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for field, below in itertools.pairwise(body):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-                and isinstance(below.value.value, str)
-            ):
-                found[field.target.id] = inspect.cleandoc(below.value.value)
-    return found
-
-
-def _unwrap(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without ``Annotated``, and the metadata that it carried."""
-    metadata: list[Any] = []
-    while typing.get_origin(annotation) is typing.Annotated:
-        metadata += typing.get_args(annotation)[1:]
-        annotation = typing.get_args(annotation)[0]
-    return annotation, metadata
-
-
-def _parts(annotation: Any) -> list[Any]:
-    """The members of a union without None."""
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        return [part for part in typing.get_args(annotation) if part is not type(None)]
-    return [annotation]
-
-
-_NAMES: Final = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-
-
-def type_name(annotation: Any) -> str:
-    """A type in the words of a stack file."""
-    plain, _ = _unwrap(annotation)
-    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
-    if origin in {typing.Union, types.UnionType}:
-        return " or ".join(type_name(part) for part in _parts(plain))
-    if origin is Literal:
-        return "one of " + ", ".join(f"`{value}`" for value in arguments)
-    if origin in {tuple, list}:
-        return f"list of {type_name(arguments[0])}"
-    if origin is dict:
-        return f"name → {type_name(arguments[1])}"
-    if isinstance(plain, type) and issubclass(plain, BaseModel):
-        return "object, see below"
-    return _NAMES.get(plain, getattr(plain, "__name__", str(plain)))
-
-
-def _bounds(metadata: list[Any]) -> Iterator[str]:
-    for item in metadata:
-        match item:
-            case annotated_types.Ge():
-                yield f"≥ {item.ge}"
-            case annotated_types.Gt():
-                yield f"> {item.gt}"
-            case annotated_types.Le():
-                yield f"≤ {item.le}"
-            case annotated_types.Lt():
-                yield f"< {item.lt}"
-            case annotated_types.MinLen():
-                yield f"at least {item.min_length} long"
-            case annotated_types.MaxLen():
-                yield f"at most {item.max_length} long"
-            case StringConstraints():
-                yield from [f"at least {item.min_length} long"] if item.min_length else []
-                yield from [f"at most {item.max_length} long"] if item.max_length else []
-                yield from [f"`{_plain(item.pattern)}`"] if item.pattern else []
-            case FieldInfo():
-                yield from _bounds(item.metadata)
-            case _ if getattr(item, "pattern", None):
-                yield f"`{_plain(item.pattern)}`"
-
-
-def _plain(pattern: str | re.Pattern[str]) -> str:
-    text = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
-    return text.replace("|", "\\|")
-
-
-def allowed(annotation: Any, metadata: list[Any]) -> str:
-    """What a value must fulfil."""
-    _, own = _unwrap(annotation)
-    found = list(_bounds([*metadata, *own]))
-    for part in _parts(_unwrap(annotation)[0]):
-        plain, inner = _unwrap(part)
-        found += _bounds(inner) if part is not annotation else []
-        if typing.get_origin(plain) in {tuple, list}:
-            found += [f"each {bound}" for bound in _bounds(_unwrap(typing.get_args(plain)[0])[1])]
-    return ", ".join(dict.fromkeys(found))
-
-
 def default_text(field: FieldInfo) -> str:
     """A field's default as it would stand in a stack file."""
     value = field.get_default(call_default_factory=True)
@@ -179,26 +75,6 @@ def default_text(field: FieldInfo) -> str:
     return f"`{json.dumps(value)}`".replace('"', "")
 
 
-def nested(annotation: Any) -> tuple[str, type[BaseModel]] | None:
-    """The model behind a field, and what its path gets appended: nothing, ``.<name>`` or ``[]``."""
-    for part in _parts(_unwrap(annotation)[0]):
-        plain, _ = _unwrap(part)
-        origin, arguments = typing.get_origin(plain), typing.get_args(plain)
-        if isinstance(plain, type) and issubclass(plain, BaseModel):
-            return "", plain
-        if origin is dict and (found := nested(arguments[1])):
-            return f".<name>{found[0]}", found[1]
-        if origin in {tuple, list} and (found := nested(arguments[0])):
-            return f"[]{found[0]}", found[1]
-    return None
-
-
-def one_line(text: str) -> str:
-    """Text for a table's cell, as a sentence."""
-    flat = re.sub(r"\s+", " ", text.replace("``", "`").replace("|", "\\|")).strip()
-    return f"{flat[:1].upper()}{flat[1:]}{'' if not flat or flat.endswith('.') else '.'}"
-
-
 def _value_of(field: FieldInfo) -> BaseModel | None:
     value = field.get_default(call_default_factory=True)
     return value if isinstance(value, BaseModel) else None
@@ -210,45 +86,35 @@ def sections(model: type[BaseModel], path: str = "", value: BaseModel | None = N
     Args:
         value: where the parent sets values of its own for this model: its fields are the defaults then.
     """
-    texts = docstrings(model)
     rows: list[Row] = []
     below: list[Section] = []
     for name, field in model.model_fields.items():
         key = f"{path}.{field.alias or name}" if path else field.alias or name
-        # What a subclass overrides for its bounds keeps the meaning that its base gave it.
-        meaning = field.description or texts.get(name) or _inherited(model, name)
-        found = nested(field.annotation)
+        meaning = description(model, name)
+        found = models_behind(field.annotation)
         own = getattr(value, name, None) if value is not None else None
         shown = field if value is None else FieldInfo.merge_field_infos(field, default=own, default_factory=None)
-        if found:
-            suffix, inner = found
+        for suffix, inner in found:
             default = own if isinstance(own, BaseModel) else _value_of(field)
             inside = list(sections(inner, key + suffix, default if suffix == "" else None))
             if suffix == "" and len(inside) == 1 and len(inside[0].rows) == 1:
                 rows += inside[0].rows  # a model of one field needs no section of its own
-                continue
-            below += inside
+                break
+            chosen = f" (type: {choice(inner)})" if len(found) > 1 and choice(inner) else ""
+            below += [section._replace(path=f"{section.path}{chosen}") for section in inside]
             meaning = meaning or one_line((inner.__doc__ or "").split("\n")[0])
-        rows.append(
-            Row(
-                key,
-                type_name(field.annotation),
-                allowed(field.annotation, list(field.metadata)),
-                "see below" if found and found[0] == "" else default_text(shown),
-                one_line(meaning or ""),
+        else:
+            rows.append(
+                Row(
+                    key,
+                    type_name(field.annotation),
+                    allowed(field.annotation, list(field.metadata)),
+                    "see below" if found and found[0][0] == "" else default_text(shown),
+                    one_line(meaning or ""),
+                )
             )
-        )
     yield Section(path, model, rows)
     yield from below
-
-
-def _inherited(model: type[BaseModel], name: str) -> str:
-    for base in model.__mro__[1:]:
-        if isinstance(base, type) and issubclass(base, BaseModel) and name in base.model_fields:
-            field = base.model_fields[name]
-            if field.description:
-                return field.description
-    return ""
 
 
 _HEAD: Final = """\

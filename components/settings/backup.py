@@ -29,17 +29,24 @@ class S3Settings(Model):
 
     endpoint: Annotated[str, Field(description="host name, or host:port")]
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
+    """Region of the bucket, for the signature of requests."""
     bucket: str
+    """Name of the bucket."""
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")] = "/agentstack"
+    """Path in the bucket; one per stack."""
     uri_style: Literal["host", "path"] = "host"
+    """``host``: bucket.endpoint; ``path``: endpoint/bucket, for servers that know no bucket names in host names."""
     key_file: Annotated[str, Field(min_length=1, description="file with the access key, read at `up`")]
     secret_file: Annotated[str, Field(min_length=1, description="file with the secret key, read at `up`")]
     ca_file: Annotated[str, Field(min_length=1, description="PEM file, for a server of your own authority")] | None = (
         None
     )
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How far back a restore from this repository reaches."""
     full_schedule: Cron = "0 3 * * *"
+    """When a full backup is copied there: minute hour day-of-month month day-of-week."""
     differential_schedule: Cron = "50 */6 * * *"
+    """When a differential backup is copied there."""
 
     @field_validator("bucket")
     @classmethod
@@ -84,12 +91,18 @@ class BackupSettings(Size):
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
     memory_mib: Annotated[int, Field(ge=128, le=4_194_304)] = 128
     time_zone: str = "UTC"
+    """Time zone of the schedules."""
     full_schedule: Cron = "0 2 * * *"
+    """When a full backup is made: minute hour day-of-month month day-of-week."""
     differential_schedule: Cron = "20 * * * *"
+    """When a differential backup is made."""
     verify_schedule: Cron = "30 4 * * *"
+    """When the newest backup is restored and compared."""
     check_schedule: Cron = "0 6 * * 0"
+    """When every file of the repository is read and checked."""
     retention_days: Annotated[int, Field(ge=1, le=3650, description="how far back a restore reaches")] = 90
     differentials_kept: Annotated[int, Field(ge=1, le=1000)] = 48
+    """Differential backups that are kept."""
     archive_timeout_seconds: Annotated[
         int, Field(ge=30, le=900, description="the longest that a committed change waits to be archived")
     ] = 300
@@ -97,7 +110,9 @@ class BackupSettings(Size):
     repository_path: Annotated[str, Field(pattern=r"^/[^:]+$")] | None = None
     """A directory of the host in place of the volume, for example on another disk; it must belong to uid 999."""
     escrow_maximum_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Age of the escrow file beyond which an alert says so."""
     s3: S3Settings | None = None
+    """The second repository; none for no copy off this machine."""
 
     @field_validator("time_zone")
     @classmethod
