@@ -11,7 +11,7 @@ from typing import Any, Final
 import typer
 
 from agentstack import console
-from agentstack.commands import connect, database, observe, settings, traffic
+from agentstack.commands import connect, database, observe, privacy, settings, traffic
 from agentstack.errors import CommandError, ExitCode
 
 FAMILIES: Final = ("images", "backup", "drift")
@@ -55,6 +55,7 @@ app.command("connect")(connect.connect)
 app.command("psql")(database.run_psql)
 app.command("logs")(observe.logs)
 app.command("config")(observe.show_config)
+app.command("pseudonym")(privacy.show_pseudonym)
 app.command("import-env")(settings.import_env)
 
 for family in FAMILIES:

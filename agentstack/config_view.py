@@ -5,7 +5,6 @@ that what is shown is what runs, not what was meant to.
 """
 
 import io
-import json
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -140,19 +139,3 @@ def archives_of(container: engine.Container) -> dict[str, bytes]:
     return {
         base: engine.docker("cp", f"{container.name}:{base}", "-") for base in (CONFIG_DIR, LIVE_DIR) if base in mounted
     }
-
-
-def generated_secrets(exported: str) -> list[str]:
-    """Every generated password in a `pulumi stack export --show-secrets`."""
-    deployment = json.loads(exported).get("deployment") or {}
-    values = []
-    for resource in deployment.get("resources") or []:
-        if resource.get("type") != "random:index/randomPassword:RandomPassword":
-            continue
-        result = (resource.get("outputs") or {}).get("result")
-        if isinstance(result, dict):
-            plain = result.get("plaintext", "")
-            result = json.loads(plain) if plain else ""
-        if isinstance(result, str) and result:
-            values.append(result)
-    return values

@@ -9,6 +9,7 @@ from rich.table import Table
 from agentstack import config_view, console, engine, project, status
 from agentstack.commands.passthrough import replace_process
 from agentstack.errors import CommandError, ExitCode
+from agentstack.generated import generated_secrets
 from agentstack.outputs import StackOutputs, read_outputs, run_pulumi
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -151,7 +152,7 @@ def show_config(
     if container is None:
         raise CommandError(f"container {names[replica - 1]} is not on the engine", "run `make up`")
     exported = run_pulumi("stack", "export", "--show-secrets", checkout=project.root(), stack=stack)
-    secrets = [*outputs.secrets(), *config_view.generated_secrets(exported)]
+    secrets = [*outputs.secrets(), *generated_secrets(exported).values()]
     view = config_view.view(container, config_view.archives_of(container), secrets)
     if as_json:
         console.print_json(view.as_json())

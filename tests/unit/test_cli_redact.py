@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentstack import config_view, engine
+from agentstack.generated import generated_secrets
 from agentstack.redact import MASK, redact, secret_file
 
 pytestmark = pytest.mark.unit
@@ -117,19 +118,17 @@ def test_the_view_shows_the_rest(view: config_view.View) -> None:
 
 
 def test_generated_passwords_are_found_in_the_exported_state() -> None:
+    kind = "random:index/randomPassword:RandomPassword"
     exported = json.dumps(
         {
             "deployment": {
                 "resources": [
-                    {
-                        "type": "random:index/randomPassword:RandomPassword",
-                        "outputs": {"result": {"plaintext": '"s3cret-a"'}},
-                    },
-                    {"type": "random:index/randomPassword:RandomPassword", "outputs": {"result": "s3cret-b"}},
-                    {"type": "docker:index/network:Network", "outputs": {"result": "no secret"}},
-                    {"type": "random:index/randomPassword:RandomPassword"},
+                    {"type": kind, "urn": "urn:x::scrape", "outputs": {"result": {"plaintext": '"s3cret-a"'}}},
+                    {"type": kind, "urn": "urn:x::admin", "outputs": {"result": "s3cret-b"}},
+                    {"type": "docker:index/network:Network", "urn": "urn:x::n", "outputs": {"result": "no secret"}},
+                    {"type": kind, "urn": "urn:x::pending"},
                 ]
             }
         }
     )
-    assert config_view.generated_secrets(exported) == ["s3cret-a", "s3cret-b"]
+    assert generated_secrets(exported) == {"scrape": "s3cret-a", "admin": "s3cret-b"}
