@@ -104,3 +104,12 @@ def selector(metric: str, **labels: str) -> str:
 def percent(ratio: float) -> str:
     """As Prometheus' humanizePercentage writes it: four significant digits."""
     return f"{ratio * 100:.4g}%"
+
+
+def grown(metric: str, window: str, *matchers: str) -> str:
+    """By how much a counter grew; a series that was born within the window counts from 0.
+
+    Counters of failures often appear with the first failure: ``increase`` alone needs two values and would miss it.
+    """
+    series = f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
+    return f"(increase({series}[{window}]) > 0 or {series} > 0 unless last_over_time({series}[1h] offset {window}))"

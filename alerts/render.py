@@ -1,6 +1,6 @@
 """Rules as Prometheus' YAML, their stories as promtool's. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -53,25 +53,35 @@ def rule_file(groups: Sequence[RuleGroup], runbook_base: str) -> str:
     return yaml.safe_dump({"groups": nodes}, sort_keys=False, width=120, allow_unicode=True)
 
 
-def test_file(alerts: Iterable[Alert], rule_files: Sequence[str], group_order: Sequence[str], runbook_base: str) -> str:
-    """A file for ``promtool test rules`` with every story of these alerts."""
-    tests = [
-        _test(alert, what, story, runbook_base)
+def test_files(
+    alerts: Sequence[Alert], rule_files: Sequence[str], group_order: Sequence[str], runbook_base: str
+) -> dict[str, str]:
+    """Files for ``promtool test rules`` with every story of these alerts.
+
+    Name part -> text: stories that last for hours are evaluated every 5 minutes, the others every minute.
+    """
+    stories = [
+        (alert, what, story)
         for alert in alerts
         for what, story in (("fires", alert.fires), ("just below", alert.below))
         if story is not None
     ]
-    return yaml.safe_dump(
-        {
-            "rule_files": list(rule_files),
-            "evaluation_interval": "1m",
-            "group_eval_order": list(group_order),
-            "tests": tests,
-        },
-        sort_keys=False,
-        width=120,
-        allow_unicode=True,
-    )
+    found = {}
+    for name, interval in (("short", "1m"), ("long", "5m")):
+        tests = [
+            _test(alert, what, story, runbook_base)
+            for alert, what, story in stories
+            if (story.interval == "1m") == (name == "short")
+        ]
+        if tests:
+            content = {
+                "rule_files": list(rule_files),
+                "evaluation_interval": interval,
+                "group_eval_order": list(group_order),
+                "tests": tests,
+            }
+            found[name] = yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
+    return found
 
 
 def _test(alert: Alert, what: str, story: Story, runbook_base: str) -> Node:
