@@ -276,6 +276,15 @@ class StackUnderTest:
         name = Path(f"/proc/{top}/comm").read_text().strip()
         return int(children[0]) if children and name in {"docker-init", "tini"} else top
 
+    def host_pids(self, service: str) -> list[int]:
+        """Every process of a service, as the host numbers them: the main process and all that descends from it."""
+        found, queue = [], [self.host_pid(service)]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            queue += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return found
+
     def network(self, key: str) -> str:
         """Docker's name of a network: phoenix, monitoring, application."""
         return str(self.outputs["networks"][key])
