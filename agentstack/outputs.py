@@ -165,7 +165,20 @@ _EXPLANATIONS: Final = (
     (
         "incorrect passphrase",
         "the passphrase is not the one that this stack was made with",
-        "use the passphrase file of the stack; `. .agentstack/env` sets the one of `make up`",
+        "use the passphrase file of the stack (`. .agentstack/env` sets the one of `make up`); "
+        "a PULUMI_CONFIG_PASSPHRASE in this shell wins over it: unset it",
+        ExitCode.FAILED,
+    ),
+    (
+        "unable to read PULUMI_CONFIG_PASSPHRASE_FILE",
+        "the file that PULUMI_CONFIG_PASSPHRASE_FILE names can't be read",
+        "name the passphrase file of the stack; `. .agentstack/env` sets the one of `make up`",
+        ExitCode.FAILED,
+    ),
+    (
+        "unable to open state directory",
+        "the state directory that PULUMI_BACKEND_URL names is not there",
+        "`. .agentstack/env` sets the one of `make up`; `pulumi login` sets your own",
         ExitCode.FAILED,
     ),
     (

@@ -85,6 +85,16 @@ def test_a_stack_that_did_not_finish_says_what_to_do() -> None:
             "no passphrase",
             ExitCode.FAILED,
         ),
+        (
+            "error: unable to read PULUMI_CONFIG_PASSPHRASE_FILE: open /x: no such file or directory",
+            "can't be read",
+            ExitCode.FAILED,
+        ),
+        (
+            'error: unable to open state directory "file:///x": stat /x: no such file',
+            "state directory",
+            ExitCode.FAILED,
+        ),
         ("error: incorrect passphrase", "not the one", ExitCode.FAILED),
         (
             "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
