@@ -18,7 +18,7 @@ from components.backup.container.config import LOCAL, Config, load
 from components.backup.container.jobs import Jobs
 from components.backup.container.pgbackrest import PgBackRest
 from components.backup.container.shell import JobError, say
-from components.backup.container.state import State, Store
+from components.backup.container.state import State
 from components.backup.container.supervisor import Supervisor, record
 
 
@@ -48,8 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("adopt", help="let the local repository take on a cluster that came from elsewhere")
     commands.add_parser("leftovers", help="directories that earlier restores left")
     commands.add_parser("forget", help="remove them")
-    note = commands.add_parser("note", help="record an escrow file or a drill: a JSON object on stdin")
-    note.add_argument("what", choices=["escrow", "drill"])
+    drill = commands.add_parser("drill", help="restore to a copy as if the database were lost right now")
+    drill.add_argument("--repository", default=LOCAL)
+    commands.add_parser("escrowed", help="record that an escrow file with the present secrets was written")
     return parser
 
 
@@ -91,16 +92,9 @@ def _job(jobs: Jobs, name: str) -> None:
     known[name]()
 
 
-def _note(state: State, what: str) -> dict[str, Any]:
-    told = json.load(sys.stdin)
-    if what == "escrow":
-        told = {"time": int(time.time()), "fingerprint": state.fingerprint}
-
-    def keep(store: Store) -> None:
-        store[what] = told
-
-    state.update(keep)
-    return {"noted": what}
+def _escrowed(state: State) -> None:
+    told = {"time": int(time.time()), "fingerprint": state.fingerprint}
+    state.update(lambda store: store.update(escrow=told))
 
 
 def _answer(arguments: argparse.Namespace, config: Config, state: State) -> dict[str, Any]:
@@ -112,7 +106,8 @@ def _answer(arguments: argparse.Namespace, config: Config, state: State) -> dict
         "make": lambda: work.make(_target(arguments), arguments.point, arguments.into),
         "list": lambda: _list(config, arguments.repository),
         "now": lambda: _now(Jobs(config, state), arguments.job),
-        "note": lambda: _note(state, arguments.what),
+        "drill": work.drill,
+        "escrowed": lambda: _escrowed(state),
         "close-log": lambda: {"point": work.close_log()},
         "swap": lambda: work.swap(arguments.name),
         "swap-back": lambda: work.swap_back(arguments.name),
