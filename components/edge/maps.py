@@ -20,8 +20,8 @@ SCRAPERS_MAP: Final = "maps/scrapers.map"
 UNKNOWN: Final = "-unknown-"
 """Key of requests without a known token in the table of applications (no application can have that name)."""
 
-APPLICATIONS_PER_PAGE: Final = 12
-"""HAProxy builds an answer in one buffer of 16 KiB: more applications would not fit one page of metrics."""
+PAGE_BYTES: Final = 15 * 1024
+"""HAProxy does not start with a page of metrics that is longer than its buffer of 16 KiB; the answer is shorter."""
 
 _SERIES: Final[Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]]] = (
     (
@@ -105,13 +105,16 @@ def metrics_pages(applications: Iterable[str]) -> dict[str, tuple[str, str]]:
 
     The first page also counts the requests without a known token.
     """
-    names = sorted(applications)
+    split: list[list[str]] = [[]]
+    for name in sorted(applications):
+        if len(_page([*split[-1], name], first=True)) > PAGE_BYTES:
+            split.append([])
+        split[-1].append(name)
     pages = {}
-    for start in range(0, len(names), APPLICATIONS_PER_PAGE):
-        number = start // APPLICATIONS_PER_PAGE + 1
+    for number, names in enumerate(split, start=1):
         path = "/metrics/applications" if number == 1 else f"/metrics/applications/{number}"
         file = "maps/app-metrics.lf" if number == 1 else f"maps/app-metrics-{number}.lf"
-        pages[path] = (file, _page(names[start : start + APPLICATIONS_PER_PAGE], first=number == 1))
+        pages[path] = (file, _page(names, first=number == 1))
     return pages
 
 

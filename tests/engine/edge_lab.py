@@ -228,7 +228,10 @@ class EdgeLab:
         docker("network", "connect", self.network("phoenix"), container)
         docker("network", "connect", self.network("monitoring"), container)
         docker("start", container)
-        eventually(lambda: "Loading success" in self.log(called), f"{called} starts: {self.log(called)[-2000:]}", 20)
+        try:
+            eventually(lambda: "Loading success" in self.log(called), f"{called} starts", 20)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log(called)[-2000:]}") from None
         return called
 
     def log(self, called: str) -> str:
