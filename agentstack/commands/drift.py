@@ -28,15 +28,25 @@ def _table(report: Any) -> Table:
     return table
 
 
-def drift(stack: project.StackOption = project.DEFAULT_STACK, as_json: JsonOption = False) -> None:
+def drift(
+    stack: project.StackOption = project.DEFAULT_STACK,
+    as_json: JsonOption = False,
+    github: Annotated[
+        bool, typer.Option("--github", help="Also write the job summary and keep one GitHub issue per stack (by gh).")
+    ] = False,
+) -> None:
     """Compare declaration, state and engine; change nothing. Exit 0 clean, 7 drift, 1 could not tell."""
+    from agentstack.drift import ticket
     from agentstack.drift.check import check
 
     try:
         report, _ = check(stack, project.root())
     except CommandError as error:
+        untold: dict[str, Any] = {"stack": stack, "clean": None, "findings": [], "error": error.what}
         if as_json:
-            console.print_json({"stack": stack, "clean": None, "findings": [], "error": error.what})
+            console.print_json(untold)
+        if github:
+            ticket.tell(untold)
         raise
     if as_json:
         console.print_json(report.as_json())
@@ -45,6 +55,8 @@ def drift(stack: project.StackOption = project.DEFAULT_STACK, as_json: JsonOptio
     else:
         console.out().print(_table(report))
         console.err.print(f"`agentstack repair --stack {stack}` shows what would mend it, and asks.")
+    if github:
+        ticket.tell(report.as_json())
     if not report.clean:
         raise typer.Exit(ExitCode.DRIFT)
 
