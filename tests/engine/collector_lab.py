@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from components.collector import receive, render
 from components.collector.component import HEALTH, UID
 from components.collector.inputs import CollectorInputs
 from components.collector.privacy import PSEUDONYM_KEY_FILE
+from components.collector.text import dump
 from components.names import APPLICATION_HEADER, CONFIG_DIR, LIVE_DIR, PROBE_DIR, Port
 from components.runtime import probe_command
 from components.settings import load_settings
@@ -181,13 +182,25 @@ class CollectorLab:
         docker("rm", carrier)
         return full
 
-    def start(self, called: str, tokens: Mapping[str, str], raw: Mapping[str, Any] | None = None) -> "Collector":
-        """Start a Collector for these settings and wait until it is ready."""
+    def start(
+        self,
+        called: str,
+        tokens: Mapping[str, str],
+        raw: Mapping[str, Any] | None = None,
+        change: Callable[[dict[str, Any]], None] = lambda config: None,
+    ) -> "Collector":
+        """Start a Collector for these settings and wait until it is ready.
+
+        Args:
+            change: what is to differ from the product's rendering.
+        """
         inputs = CollectorInputs(stack="lab", settings=load_settings(raw or {}), phoenix_url="https://phoenix:6006")
         certificate, key = self.authority.leaf("collector", "localhost")
         digest = bcrypt.hashpw(SCRAPE_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        rendered = render.render(inputs)
+        change(rendered)
         config = {
-            render.CONFIG_FILE: render.render_text(inputs),
+            render.CONFIG_FILE: dump(rendered),
             render.PRICES_FILE: render.render_prices(inputs),
             receive.ADMIN_SECRET_FILE: PHOENIX_SECRET,
             receive.SCRAPE_FILE: f"prometheus:{digest}\n",
@@ -274,6 +287,10 @@ class CollectorLab:
 
     def phoenix_answers(self, status: int) -> None:
         self.ask(self.published("fake-phoenix", 6006), "POST", f"/mode/{status}", b"")
+
+    def phoenix_only_acknowledges(self) -> None:
+        """From now on the fake Phoenix looks at no span: it must not be what a measurement measures."""
+        self.ask(self.published("fake-phoenix", 6006), "POST", "/swallow", b"")
 
     def stored(self, ids: set[str]) -> dict[str, dict[str, Any]]:
         """Those of the spans that arrived, by id."""

@@ -1,7 +1,8 @@
 """A fake of Phoenix's ingest, for tests of the Collector: it takes spans over TLS with a token and says what it got.
 
 Usage: fake_phoenix.py PORT CERTIFICATE KEY TOKEN
-POST /v1/traces (token) as Phoenix; GET /spans: what arrived; POST /mode/503: answer that to all spans from now on.
+POST /v1/traces (token) as Phoenix; GET /spans: what arrived; POST /mode/503: answer that to all spans from now on;
+POST /swallow: acknowledge from now on without looking.
 """
 
 import gzip
@@ -26,6 +27,7 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.status = 200
+        self.swallow = False
         self.spans: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.refused = 0
@@ -79,6 +81,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/mode/"):
             STATE.status = int(self.path.rpartition("/")[2])
             self.answer(200)
+        elif self.path == "/swallow":
+            STATE.swallow = True
+            self.answer(200)
+        elif STATE.swallow:
+            self.answer(200, kind="application/x-protobuf")
         elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
             STATE.unauthorized += 1
             self.answer(401)
