@@ -8,7 +8,7 @@ import pulumi
 from components.names import EDGE_OTLP_APPLICATION_ALIASES, NetworkName, Port
 from components.networks import Networks
 from components.runtime import Running
-from components.secrets import Password
+from components.secrets import Derived, Password
 from components.settings import Settings
 
 
@@ -81,7 +81,7 @@ def export(
     ca_certificate: pulumi.Output[str],
     services: Sequence[_Service],
     logins: Mapping[str, Mapping[str, pulumi.Input[str]]],
-    tokens: Mapping[str, Password],
+    tokens: Mapping[str, Derived],
     stand_ins: list[str],
 ) -> None:
     """Export everything. ``credentials`` is one secret."""

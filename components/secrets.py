@@ -3,7 +3,9 @@
 Protected, so that `make down` keeps them in (encrypted) state and the next `up` opens the old data with the old logins.
 """
 
+import base64
 import hashlib
+import hmac
 from dataclasses import dataclass
 
 import pulumi
@@ -18,6 +20,20 @@ class Password:
     bcrypt: pulumi.Output[str]
     sha256: pulumi.Output[str]
     """Hex digest of ``value``: what a service holds that only has to recognise it."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A secret made from another: one of many of a kind, which come and go with the settings."""
+
+    value: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+
+
+def derive(key: str, purpose: str) -> str:
+    """43 URL-safe characters: HMAC-SHA256 of ``purpose`` under ``key``, in base64."""
+    digest = hmac.new(key.encode(), purpose.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _sha256(value: str) -> str:
@@ -57,3 +73,12 @@ class Secrets(pulumi.ComponentResource):
                 value=made.result, bcrypt=made.bcrypt_hash, sha256=made.result.apply(_sha256)
             )
         return self.passwords[name]
+
+    def derived(self, family: str, name: str, generation: int = 1) -> Derived:
+        """One of a family of secrets that come and go with the settings (an application's token).
+
+        A protected resource for each would make every removal from the stack file fail. So only the family's key
+        is one; its members are derived from it, and a higher generation is a new secret.
+        """
+        value = self.password(f"{family}-key", length=64).value.apply(lambda key: derive(key, f"{name}/{generation}"))
+        return Derived(value=value, sha256=value.apply(_sha256))

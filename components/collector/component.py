@@ -1,6 +1,6 @@
 """The Collector as a workload: its configuration, tokens and certificate, its queue on disk, its pages of metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 import pulumi
@@ -43,8 +43,8 @@ HEALTH: Final = Health(
 )
 
 
-def _token_lines(tokens: Mapping[str, str]) -> str:
-    return "".join(f"{token} {application}\n" for application, token in sorted(tokens.items()))
+def _token_lines(tokens: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"{token} {application}\n" for application, token in tokens)
 
 
 class Collector(pulumi.ComponentResource):
@@ -68,7 +68,10 @@ class Collector(pulumi.ComponentResource):
         size = settings.collector
         inputs = CollectorInputs(stack=context.stack, settings=settings, phoenix_url=phoenix.otlp_http_url)
         leaf = context.ca.leaf(Service.COLLECTOR, parent=self)
-        token_values = {application: token.value for application, token in tokens.tokens.items()}
+        valid = [(name, token.value) for name, several in tokens.valid.items() for token in several]
+        token_lines = pulumi.Output.all(*(value for _, value in valid)).apply(
+            lambda values: _token_lines([(name, value) for (name, _), value in zip(valid, values, strict=True)])
+        )
         htpasswd = pulumi.Output.concat(context.scrape.username, ":", context.scrape.bcrypt_hash, "\n")
         self.running = context.runtime.run(
             Workload(
@@ -96,7 +99,7 @@ class Collector(pulumi.ComponentResource):
                 live_files={
                     "tls/tls.crt": ConfigFile(leaf.certificate_pem, "0444"),
                     "tls/tls.key": ConfigFile(leaf.key_pem, "0400"),
-                    TOKENS_FILE: ConfigFile(pulumi.Output.all(**token_values).apply(_token_lines), "0400"),
+                    TOKENS_FILE: ConfigFile(token_lines, "0400"),
                 },
                 volumes=(DataVolume("collector-queue", QUEUE_DIR), docker_proxy.volume),
                 stop_grace_seconds=STOP_GRACE_SECONDS,

@@ -18,7 +18,7 @@ from components.names import CONFIG_DIR, TLS_CA, NetworkName, Port, Service
 from components.outputs import endpoints
 from components.prometheus import Prometheus
 from components.runtime import Running
-from components.secrets import Password
+from components.secrets import Derived, Password
 from components.trust import tls_files
 from components.workload import Attachment, ConfigFile, DataVolume, Health, Job, Workload
 from images.lock import load_lock
@@ -36,7 +36,7 @@ class Grafana(pulumi.ComponentResource):
 
     admin_username: Final = render.ADMIN
     admin_password: Password
-    user_passwords: dict[str, Password]
+    user_passwords: dict[str, Derived]
     """Login -> password of the users that the settings name."""
     stand_in: bool
     running: Running
@@ -60,7 +60,7 @@ class Grafana(pulumi.ComponentResource):
         self.stand_in = context.images.is_stand_in("grafana")
         self.admin_password = context.secrets.password("grafana-admin", length=24)
         self.user_passwords = {
-            login: context.secrets.password(f"grafana-user-{login}", length=24) for login in settings.grafana.users
+            login: context.secrets.derived("grafana-user", login) for login in settings.grafana.users
         }
         shown = {**stack_dashboards.dashboard_files(settings), **(dashboards or {})}
         version = load_lock().entries["prometheus"].version

@@ -99,6 +99,16 @@ class Application(Model):
     """Phoenix project of spans that name none; the stack's ``defaultProject`` otherwise."""
     head_sampling: Ratio = 1.0
     """Share of the traces that is kept, whole traces at a time; metrics and cost count all of them."""
+    token_generation: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Raise it to give the application a new token."""
+    accept_previous_token: bool = False
+    """The token before the newest is valid too: for as long as a rotation takes."""
+
+    @property
+    def valid_token_generations(self) -> tuple[int, ...]:
+        """The newest first."""
+        newest = self.token_generation
+        return (newest, newest - 1) if self.accept_previous_token and newest > 1 else (newest,)
 
 
 Applications = dict[Name, Application]

@@ -210,5 +210,6 @@ def run_program(
     finally:
         engine_module.inspect_engine = original
         settings.reset_options()
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
         asyncio.set_event_loop(None)

@@ -198,7 +198,9 @@ def shown(run: Program) -> list[tuple[str, str]]:
 
 
 def leaks(run: Program) -> list[str]:
-    return sorted({where for where, text in shown(run) if PLANTED in text})
+    tokens = list(revealed(run.exports["credentials"])["ingest_tokens"].values())
+    assert tokens
+    return sorted({where for where, text in shown(run) if any(secret in text for secret in (PLANTED, *tokens))})
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -304,3 +306,37 @@ def test_the_graph_is_the_same_every_time() -> None:
 
 def test_ports_stand_in_one_place() -> None:
     assert {Port.PHOENIX, Port.OTLP_GRPC, Port.OTLP_HTTP, Port.PROMETHEUS} == {6006, 4317, 4318, 9090}
+
+
+def valid_tokens(**settings: object) -> list[str]:
+    run = run_program("dev", {"applications": {"shop": settings}})
+    uploads = revealed(run.containers("live")["collector-live"].inputs["uploads"])
+    lines = next(upload["content"] for upload in uploads if upload["file"].endswith("/tokens")).splitlines()
+    return [line.split()[0] for line in lines if line.split()[1] == "shop"]
+
+
+def test_a_token_is_rotated_with_two_valid_at_once_and_then_revoked() -> None:
+    first = valid_tokens()
+    both = valid_tokens(tokenGeneration=2, acceptPreviousToken=True)
+    second = valid_tokens(tokenGeneration=2)
+    assert both == [*second, *first]
+    assert len({*first, *second}) == 2
+
+
+def test_an_application_that_goes_takes_no_protected_resource_along() -> None:
+    def protected(applications: dict[str, object]) -> set[str]:
+        run = run_program("dev", {"applications": applications})
+        return {r.name for r in run.resources if r.protect}
+
+    assert protected({"shop": {}}) == protected({"shop": {}, "search": {}})
+
+
+def test_one_more_application_replaces_no_service() -> None:
+    def services_of(applications: dict[str, object]) -> dict[str, list[str]]:
+        run = run_program("dev", {"applications": applications})
+        return {
+            name: [str(mount.get("source")) for mount in revealed(r.inputs)["mounts"]]
+            for name, r in run.containers("service").items()
+        }
+
+    assert services_of({"shop": {}}) == services_of({"shop": {}, "search": {}})
