@@ -7,7 +7,7 @@ An area's module has ``groups(settings)``; a new area is one more line in AREAS.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from alerts import meta, recording, services
+from alerts import backup, meta, recording, services
 from alerts.model import Alert, RuleGroup
 from alerts.render import rule_file
 from components.alertmanager.render import Inhibition
@@ -17,6 +17,7 @@ from components.settings import Settings
 AREAS: Final[Mapping[str, Callable[[Settings], list[RuleGroup]]]] = {
     "recording": recording.groups,
     "services": services.groups,
+    "backup": backup.groups,
     "meta": meta.groups,
 }
 """Area (its rule file's name) -> its groups. Recording rules come first: others are made from them."""
