@@ -7,7 +7,21 @@ An area's module has ``groups(settings)``; a new area is one more line in AREAS.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from alerts import backup, meta, recording, services
+from alerts import (
+    backup,
+    collector,
+    cost,
+    database,
+    edge,
+    hosts,
+    llm,
+    meta,
+    phoenix,
+    recording,
+    security,
+    services,
+    slo,
+)
 from alerts.model import Alert, RuleGroup
 from alerts.render import rule_file
 from components.alertmanager.render import Inhibition
@@ -16,8 +30,17 @@ from components.settings import Settings
 
 AREAS: Final[Mapping[str, Callable[[Settings], list[RuleGroup]]]] = {
     "recording": recording.groups,
+    "slo": slo.groups,
+    "llm": llm.groups,
+    "cost": cost.groups,
     "services": services.groups,
+    "collector": collector.groups,
+    "phoenix": phoenix.groups,
+    "database": database.groups,
     "backup": backup.groups,
+    "edge": edge.groups,
+    "security": security.groups,
+    "hosts": hosts.groups,
     "meta": meta.groups,
 }
 """Area (its rule file's name) -> its groups. Recording rules come first: others are made from them."""

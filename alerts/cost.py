@@ -77,7 +77,8 @@ def stack_forecast(limit: float) -> Alert:
         hold="15m",
         severity="warning",
         summary="LLM calls will exceed the day's budget",
-        description='At the pace of the last hours {{ $value | printf "%.0f" }} USD will have been spent on LLM calls at the end of '
+        description='At the pace of the last hours {{ $value | printf "%.0f" }} USD will have been spent on LLM '
+        "calls at the end of "
         f"this day, UTC (budget {limit:g} USD).",
         fires=Story(
             series={COST: f"0+{hourly / 6:g}x{BY_NOW * 6} {BY_NOW * hourly:g}x90"},
@@ -87,7 +88,8 @@ def stack_forecast(limit: float) -> Alert:
                 Firing(
                     at=f"{BY_NOW}h",
                     summary="LLM calls will exceed the day's budget",
-                    description=f"At the pace of the last hours {2 * limit:.0f} USD will have been spent on LLM calls at the end "
+                    description=f"At the pace of the last hours {2 * limit:.0f} USD will have been spent on LLM "
+                    f"calls at the end "
                     f"of this day, UTC (budget {limit:g} USD).",
                 ),
             ),
@@ -119,7 +121,8 @@ def project_cost(period: str, metric: str) -> Alert:
         name=f"ProjectBudgetPer{period.capitalize()}Exceeded",
         expr=f"{metric} > on (project) {_budget(period)}",
         severity="warning",
-        summary=f"Project {{{{ $labels.project }}}} spends more than its budget for {'an hour' if period == 'hour' else 'a day'}",
+        summary=f"Project {{{{ $labels.project }}}} spends more than its budget for "
+        f"{'an hour' if period == 'hour' else 'a day'}",
         description=f'{{{{ $value | printf "%.2f" }}}} USD were spent by {{{{ $labels.project }}}} within {unit} '
         f"(budget {_limit_text(period)} USD).",
         fires=Story(
@@ -131,7 +134,8 @@ def project_cost(period: str, metric: str) -> Alert:
                 Firing(
                     at=f"{minutes}m",
                     labels={"project": "shop"},
-                    summary=f"Project shop spends more than its budget for {'an hour' if period == 'hour' else 'a day'}",
+                    summary=f"Project shop spends more than its budget for "
+                    f"{'an hour' if period == 'hour' else 'a day'}",
                     description=f"12.00 USD were spent by shop within {unit} (budget 10.00 USD).",
                 ),
             ),
@@ -158,7 +162,8 @@ def project_forecast() -> Alert:
         hold="15m",
         severity="warning",
         summary="Project {{ $labels.project }} will exceed its budget of the day",
-        description='At the pace of the last hours {{ $labels.project }} will have spent {{ $value | printf "%.0f" }} USD at the '
+        description="At the pace of the last hours {{ $labels.project }} will have spent {{ $value | "
+        'printf "%.0f" }} USD at the '
         f"end of this day, UTC (budget {_limit_text('day')} USD).",
         fires=Story(
             # 2 dollars an hour are 48 at the end of the day.
@@ -170,7 +175,8 @@ def project_forecast() -> Alert:
                     at=f"{BY_NOW}h",
                     labels={"project": "shop"},
                     summary="Project shop will exceed its budget of the day",
-                    description="At the pace of the last hours shop will have spent 48 USD at the end of this day, UTC (budget "
+                    description="At the pace of the last hours shop will have spent 48 USD at the end of this day, "
+                    "UTC (budget "
                     "24.00 USD).",
                 ),
             ),

@@ -59,7 +59,8 @@ def error_rate(ratio: float) -> Alert:
                     at="15m",
                     labels={"service": "shop-chat"},
                     summary="Requests of shop-chat fail",
-                    description=f"{percent(above / 1000)} of the requests (root spans and LLM calls) of shop-chat failed "
+                    description=f"{percent(above / 1000)} of the requests (root spans and LLM calls) of shop-chat "
+                    f"failed "
                     f"within 5 minutes (alert above {ratio:.0%}).",
                 ),
             ),
@@ -89,7 +90,8 @@ def latency(seconds: float) -> Alert:
         hold="2m",
         severity="critical",
         summary="Requests of {{ $labels.service }} are slow",
-        description="5% of the requests (root spans and LLM calls) of {{ $labels.service }} take {{ $value | humanizeDuration }} "
+        description="5% of the requests (root spans and LLM calls) of {{ $labels.service }} take "
+        "{{ $value | humanizeDuration }} "
         f"or longer (alert above {seconds:g}s).",
         fires=Story(
             # 90 of 100 end within the threshold, the other 10 within twice of it: the 95th is in the middle of them.
@@ -132,7 +134,8 @@ def provider_failing() -> Alert:
         hold="2m",
         severity="warning",
         summary="The provider {{ $labels.provider }} fails",
-        description="{{ $value | humanizePercentage }} of the LLM calls to {{ $labels.provider }}, from all services, failed "
+        description="{{ $value | humanizePercentage }} of the LLM calls to {{ $labels.provider }}, from all "
+        "services, failed "
         "within 5 minutes.",
         fires=Story(
             series={spans("ok"): "0+2x30 60+10x20", spans("error", cost_source="no_usage"): "0+8x30 240x20"},
@@ -169,7 +172,8 @@ def model_unpriced() -> Alert:
                     at="20m",
                     labels={"model": "acme-7b", "provider": "acme", "project": "shop"},
                     summary="The model acme-7b has no price",
-                    description="15 LLM calls of project shop to acme-7b (acme) within 15 minutes have no price: they are "
+                    description="15 LLM calls of project shop to acme-7b (acme) within 15 minutes have no price: "
+                    "they are "
                     "missing in every cost and budget.",
                 ),
             ),
@@ -189,7 +193,8 @@ def usage_missing() -> Alert:
         hold="15m",
         severity="info",
         summary="LLM calls of {{ $labels.service }} report no token usage",
-        description='{{ $value | printf "%.0f" }} successful LLM calls of {{ $labels.service }} to {{ $labels.provider }} within '
+        description='{{ $value | printf "%.0f" }} successful LLM calls of {{ $labels.service }} to '
+        "{{ $labels.provider }} within "
         "15 minutes say nothing about tokens: they are missing in every cost and budget.",
         fires=Story(
             series={spans(cost_source="no_usage"): "0x4 0+2x40 80x40"},
@@ -199,7 +204,8 @@ def usage_missing() -> Alert:
                     at="30m",
                     labels={"service": "shop-chat", "provider": "openai"},
                     summary="LLM calls of shop-chat report no token usage",
-                    description="30 successful LLM calls of shop-chat to openai within 15 minutes say nothing about tokens: "
+                    description="30 successful LLM calls of shop-chat to openai within 15 minutes say nothing about "
+                    "tokens: "
                     "they are missing in every cost and budget.",
                 ),
             ),
@@ -224,7 +230,8 @@ def traffic_stopped(minutes: int, always: tuple[str, ...]) -> Alert:
         hold="5m",
         severity="warning",
         summary="{{ $labels.service }} sends no spans any more",
-        description=f"{{{{ $labels.service }}}} has sent no span for {minutes} minutes, and it was never silent for the day "
+        description=f"{{{{ $labels.service }}}} has sent no span for {minutes} minutes, and it was never silent for "
+        f"the day "
         "before that.",
         fires=Story(
             series={spans(): "0+10x300 3000x24 3000+10x20"},
@@ -235,7 +242,8 @@ def traffic_stopped(minutes: int, always: tuple[str, ...]) -> Alert:
                     at=f"{25 * 60 + minutes + 10}m",
                     labels={"service": "shop-chat"},
                     summary="shop-chat sends no spans any more",
-                    description=f"shop-chat has sent no span for {minutes} minutes, and it was never silent for the day before "
+                    description=f"shop-chat has sent no span for {minutes} minutes, and it was never silent for the "
+                    f"day before "
                     "that.",
                 ),
             ),

@@ -110,6 +110,8 @@ class Thresholds(Model):
     """Share of dead rows in a table of more than 10 000 rows."""
     wraparound_ratio: Ratio = 0.50
     """Age of the oldest transaction id as a share of what PostgreSQL can bear."""
+    statement_milliseconds: Annotated[float, Field(gt=0, le=600_000)] = 500.0
+    """Mean duration of the SQL statements of one role."""
     refused_tokens_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] = 6.0
     """Requests with an unknown token at the edges."""
     failed_logins_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] = 5.0
