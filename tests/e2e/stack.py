@@ -65,6 +65,17 @@ def inspect(container: str) -> dict[str, Any]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """A process of this host and all that descends from it."""
+    found, queue = [], [pid]
+    while queue:
+        one = queue.pop()
+        found.append(one)
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            queue += [int(child) for child in task.read_text().split()]
+    return found
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports that nobody listens to on loopback at the moment."""
     sockets = [socket.socket() for _ in range(count)]
@@ -278,12 +289,7 @@ class StackUnderTest:
 
     def host_pids(self, service: str) -> list[int]:
         """Every process of a service, as the host numbers them: the main process and all that descends from it."""
-        found, queue = [], [self.host_pid(service)]
-        while queue:
-            pid = queue.pop()
-            found.append(pid)
-            queue += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return found
+        return descendants(self.host_pid(service))
 
     def network(self, key: str) -> str:
         """Docker's name of a network: phoenix, monitoring, application."""

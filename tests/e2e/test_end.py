@@ -1,5 +1,6 @@
 """Interrupted runs, `down` and `up` again, and the end: nothing is left, and only when it was asked for."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.e2e.stack import ROOT, StackUnderTest, docker, inspect, poll
+from tests.e2e.stack import ROOT, StackUnderTest, descendants, docker, inspect, poll
 from tests.e2e.telemetry import ids, llm_span, request, send_http
 
 pytestmark = pytest.mark.e2e
@@ -41,7 +42,6 @@ def test_a_killed_up_heals(stack: StackUnderTest) -> None:
         env=stack.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     old = inspect(stack.container("grafana"))["Id"]
 
@@ -52,7 +52,9 @@ def test_a_killed_up_heals(stack: StackUnderTest) -> None:
     try:
         poll(in_the_middle, 300, "the up replaces Grafana", every=0.1)
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        for pid in descendants(running.pid):  # as a power cut would: pulumi and its plugins too
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         running.wait(timeout=30)
     stack.up()
     quiet = ("--expect-no-changes", "--non-interactive", "--stack", stack.name)
