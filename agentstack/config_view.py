@@ -14,6 +14,8 @@ from agentstack import engine
 from agentstack.redact import MASK, redact, secret_file
 from components.names import CONFIG_DIR, LIVE_DIR
 
+LONG_WORD: Final = 16
+"""A word of a secret file this long is taken for a secret of its own (a token beside a name)."""
 LARGEST: Final = 256 * 1024
 """Files above this many bytes are named, not shown."""
 
@@ -74,15 +76,13 @@ def files_of(archive: bytes, base: str, secrets: Iterable[str]) -> list[File]:
                     mode=f"{member.mode & 0o7777:04o}",
                     owner=f"{member.uid}:{member.gid}",
                     size=member.size,
-                    text=_shown(path, content, member.size, known),
+                    text=MASK if secret_file(path, member.mode) else _shown(content, member.size, known),
                 )
             )
     return sorted(found, key=lambda file: file.path)
 
 
-def _shown(path: str, content: bytes, size: int, secrets: tuple[str, ...]) -> str:
-    if secret_file(path):
-        return MASK
+def _shown(content: bytes, size: int, secrets: tuple[str, ...]) -> str:
     if size > LARGEST:
         return f"[{size} bytes, not shown]"
     try:
@@ -92,14 +92,16 @@ def _shown(path: str, content: bytes, size: int, secrets: tuple[str, ...]) -> st
 
 
 def secrets_in(archive: bytes) -> list[str]:
-    """The lines of every file that is secret by its place: they are taken out of whatever else is shown."""
+    """The lines of every secret file, and their long words: they are taken out of whatever else is shown."""
     values: list[str] = []
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
-            handle = tar.extractfile(member) if member.isfile() and secret_file(member.name) else None
+            secret = member.isfile() and secret_file(member.name, member.mode)
+            handle = tar.extractfile(member) if secret else None
             if handle is not None:
                 text = handle.read(LARGEST).decode(errors="replace")
                 values += [line.strip() for line in text.splitlines() if line.strip()]
+                values += [word for word in text.split() if len(word) >= LONG_WORD]
     return values
 
 

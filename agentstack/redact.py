@@ -26,8 +26,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def secret_file(path: str) -> bool:
-    """Whether a file is secret by where it lies or what it is called: nothing of it is shown."""
+def secret_file(path: str, mode: int = 0o444) -> bool:
+    """Whether a file is secret by where it lies, what it is called, or because its owner alone may read it."""
+    if not mode & 0o077:
+        return True
     parts = path.strip("/").split("/")
     name = parts[-1]
     return "secrets" in parts[:-1] or name.endswith((".key", ".token", ".password")) or name in {"pgpass", ".pgpass"}

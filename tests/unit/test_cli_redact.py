@@ -60,7 +60,7 @@ def test_what_is_secret_by_its_place(path: str, secret: bool) -> None:
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    """As `docker cp <container>:/etc/agentstack -` writes it."""
+    """As `docker cp <container>:/etc/agentstack -` writes it; `tokens` is its owner's alone."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         directory = tarfile.TarInfo("agentstack/")
@@ -68,7 +68,12 @@ def archive(files: dict[str, bytes]) -> bytes:
         tar.addfile(directory)
         for path, content in files.items():
             member = tarfile.TarInfo(f"agentstack/{path}")
-            member.size, member.mode, member.uid, member.gid = len(content), 0o440, 65532, 65532
+            member.size, member.mode, member.uid, member.gid = (
+                len(content),
+                0o400 if path == "tokens" else 0o440,
+                65532,
+                65532,
+            )
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
@@ -96,13 +101,15 @@ def view() -> config_view.View:
         "config.yaml": b"dsn: postgres\npassword: database-pass-1\nlevel: info\n",
         "tls/tls.key": KEY.encode(),
         "blob": bytes([0xFF, 0xFE, 0x00]),
+        "tokens": b"the-token-before-the-newest shop\n",
+        "echo.txt": b"was the-token-before-the-newest, of shop\n",
     }
     return config_view.view(engine.to_container(raw), {"/etc/agentstack": archive(files)}, ["known-token-1"])
 
 
 def test_the_view_holds_no_secret_anywhere(view: config_view.View) -> None:
     shown = json.dumps(view.as_json())
-    for secret in ("database-pass-1", "known-token-1", "MHcCAQEEIB"):
+    for secret in ("database-pass-1", "known-token-1", "MHcCAQEEIB", "the-token-before-the-newest"):
         assert secret not in shown
 
 
@@ -110,6 +117,8 @@ def test_the_view_shows_the_rest(view: config_view.View) -> None:
     texts = {file.path: file.text for file in view.files}
     assert texts["/etc/agentstack/config.yaml"] == f"dsn: postgres\npassword: {MASK}\nlevel: info\n"
     assert texts["/etc/agentstack/secrets/database-password"] == MASK
+    assert texts["/etc/agentstack/tokens"] == MASK
+    assert texts["/etc/agentstack/echo.txt"] == f"was {MASK}, of shop\n"
     assert texts["/etc/agentstack/blob"] == "[3 bytes, not text]"
     assert view.environment["PHOENIX_PORT"] == "6006"
     assert view.mounts == ["/etc/agentstack <- agentstack-dev-phoenix-config-1 (ro)"]
