@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from agentstack import engine
-from agentstack.redact import MASK, redact, secret_file
+from agentstack.redact import MASK, redact, secret_file, tokens
 from components.names import CONFIG_DIR, LIVE_DIR
 
-LONG_WORD: Final = 16
-"""A word of a secret file this long is taken for a secret of its own (a token beside a name)."""
 LARGEST: Final = 256 * 1024
 """Files above this many bytes are named, not shown."""
 
@@ -76,7 +74,7 @@ def files_of(archive: bytes, base: str, secrets: Iterable[str]) -> list[File]:
                     mode=f"{member.mode & 0o7777:04o}",
                     owner=f"{member.uid}:{member.gid}",
                     size=member.size,
-                    text=MASK if secret_file(path, member.mode) else _shown(content, member.size, known),
+                    text=MASK if secret_file(path) else _shown(content, member.size, known),
                 )
             )
     return sorted(found, key=lambda file: file.path)
@@ -92,16 +90,20 @@ def _shown(content: bytes, size: int, secrets: tuple[str, ...]) -> str:
 
 
 def secrets_in(archive: bytes) -> list[str]:
-    """The lines of every secret file, and their long words: they are taken out of whatever else is shown."""
+    """What is taken out of whatever is shown: the lines of every file that is secret by its place, and what looks like
+    a token in every file that its owner alone may read.
+    """
     values: list[str] = []
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
-            secret = member.isfile() and secret_file(member.name, member.mode)
-            handle = tar.extractfile(member) if secret else None
-            if handle is not None:
-                text = handle.read(LARGEST).decode(errors="replace")
+            private = secret_file(member.name) or not member.mode & 0o077
+            handle = tar.extractfile(member) if member.isfile() and private else None
+            if handle is None:
+                continue
+            text = handle.read(LARGEST).decode(errors="replace")
+            values += tokens(text)
+            if secret_file(member.name):
                 values += [line.strip() for line in text.splitlines() if line.strip()]
-                values += [word for word in text.split() if len(word) >= LONG_WORD]
     return values
 
 

@@ -26,10 +26,16 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def secret_file(path: str, mode: int = 0o444) -> bool:
-    """Whether a file is secret by where it lies, what it is called, or because its owner alone may read it."""
-    if not mode & 0o077:
-        return True
+_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_+/.-])[A-Za-z0-9_+/-]{32,}={0,2}(?![A-Za-z0-9_+/.-])")
+
+
+def tokens(text: str) -> list[str]:
+    """What looks like a token or key in a file that its owner alone may read: long words of base64 or hex digits."""
+    return [word for word in _TOKEN.findall(text) if not word.startswith("/") and re.search(r"[0-9]", word)]
+
+
+def secret_file(path: str) -> bool:
+    """Whether a file is secret by where it lies or what it is called: nothing of it is shown."""
     parts = path.strip("/").split("/")
     name = parts[-1]
     return "secrets" in parts[:-1] or name.endswith((".key", ".token", ".password")) or name in {"pgpass", ".pgpass"}

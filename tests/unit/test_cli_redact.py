@@ -9,7 +9,7 @@ import pytest
 
 from agentstack import config_view, engine
 from agentstack.generated import generated_secrets
-from agentstack.redact import MASK, redact, secret_file
+from agentstack.redact import MASK, redact, secret_file, tokens
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +59,20 @@ def test_what_is_secret_by_its_place(path: str, secret: bool) -> None:
     assert secret_file(path) is secret
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("pass=0123456789abcdef0123456789abcdef", ["0123456789abcdef0123456789abcdef"]),
+        ("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQgMTIzNDU2Nzg= shop", ["aGVsbG8gd29ybGQgaGVsbG8gd29ybGQgMTIzNDU2Nzg="]),
+        ("pg1-path=/var/lib/postgresql/17/data/with/a/long/path", []),
+        ("an-ordinary-name-of-many-words-without-digits", []),
+        ("short-1", []),
+    ],
+)
+def test_what_looks_like_a_token(text: str, found: list[str]) -> None:
+    assert tokens(text) == found
+
+
 def archive(files: dict[str, bytes]) -> bytes:
     """As `docker cp <container>:/etc/agentstack -` writes it; `tokens` is its owner's alone."""
     buffer = io.BytesIO()
@@ -101,15 +115,15 @@ def view() -> config_view.View:
         "config.yaml": b"dsn: postgres\npassword: database-pass-1\nlevel: info\n",
         "tls/tls.key": KEY.encode(),
         "blob": bytes([0xFF, 0xFE, 0x00]),
-        "tokens": b"the-token-before-the-newest shop\n",
-        "echo.txt": b"was the-token-before-the-newest, of shop\n",
+        "tokens": b"x1_y2-the_token_before_the_newest_of_all shop\n",
+        "echo.txt": b"was x1_y2-the_token_before_the_newest_of_all, of shop\n",
     }
     return config_view.view(engine.to_container(raw), {"/etc/agentstack": archive(files)}, ["known-token-1"])
 
 
 def test_the_view_holds_no_secret_anywhere(view: config_view.View) -> None:
     shown = json.dumps(view.as_json())
-    for secret in ("database-pass-1", "known-token-1", "MHcCAQEEIB", "the-token-before-the-newest"):
+    for secret in ("database-pass-1", "known-token-1", "MHcCAQEEIB", "x1_y2-the_token_before_the_newest_of_all"):
         assert secret not in shown
 
 
@@ -117,7 +131,7 @@ def test_the_view_shows_the_rest(view: config_view.View) -> None:
     texts = {file.path: file.text for file in view.files}
     assert texts["/etc/agentstack/config.yaml"] == f"dsn: postgres\npassword: {MASK}\nlevel: info\n"
     assert texts["/etc/agentstack/secrets/database-password"] == MASK
-    assert texts["/etc/agentstack/tokens"] == MASK
+    assert texts["/etc/agentstack/tokens"] == f"{MASK} shop\n"
     assert texts["/etc/agentstack/echo.txt"] == f"was {MASK}, of shop\n"
     assert texts["/etc/agentstack/blob"] == "[3 bytes, not text]"
     assert view.environment["PHOENIX_PORT"] == "6006"
