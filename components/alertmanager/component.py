@@ -60,6 +60,8 @@ class Alertmanager(pulumi.ComponentResource):
                         render.render_config(settings.alerting, alerts.inhibitions(settings))
                     ),
                     "web.yml": ConfigFile(web_config),
+                    "amtool.yml": ConfigFile(render.client_config(context.scrape.username)),
+                    "secrets/scrape-password": ConfigFile(context.scrape.password, "0400"),
                     PROBE_LOGIN: ConfigFile(
                         pulumi.Output.concat(context.scrape.username, ":", context.scrape.password), "0400"
                     ),

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 import yaml
 
-from components.names import CONFIG_DIR, Port
+from components.names import CONFIG_DIR, TLS_CA, Port, Service
 from components.settings.alerting import (
     AlertingSettings,
     EmailReceiver,
@@ -218,6 +218,17 @@ def render_config(settings: AlertingSettings, inhibitions: Sequence[Inhibition])
             for one in inhibitions
         ]
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def client_config(username: str) -> str:
+    """What ``amtool --http.config.file`` needs inside the container: silences and checks from the runbooks."""
+    return yaml.safe_dump(
+        {
+            "basic_auth": {"username": username, "password_file": f"{CONFIG_DIR}/secrets/scrape-password"},
+            "tls_config": {"ca_file": TLS_CA, "server_name": Service.ALERTMANAGER.value, "min_version": "TLS13"},
+        },
+        sort_keys=False,
+    )
 
 
 def command(external_url: str) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ class Prometheus(pulumi.ComponentResource):
                     **tls_files(context.ca, context.ca.leaf(Service.PROMETHEUS, parent=self)),
                     "prometheus.yml": ConfigFile(config),
                     "web.yml": ConfigFile(self._web_config(context)),
+                    "promtool.yml": ConfigFile(render.client_config(context.scrape.username)),
                     "secrets/scrape-password": ConfigFile(context.scrape.password, "0400"),
                     PROBE_LOGIN: ConfigFile(
                         pulumi.Output.concat(context.scrape.username, ":", context.scrape.password), "0400"

@@ -164,6 +164,17 @@ def command(external_url: str) -> tuple[str, ...]:
     )
 
 
+def client_config(username: str) -> str:
+    """What ``promtool query --http.config.file`` needs inside the container; the runbooks' queries use it."""
+    return yaml.safe_dump(
+        {
+            "basic_auth": {"username": username, "password_file": SCRAPE_PASSWORD_FILE},
+            "tls_config": tls_config(Service.PROMETHEUS.value),
+        },
+        sort_keys=False,
+    )
+
+
 def certificate_rules(not_after: Mapping[str, float]) -> str:
     """A rule file that tells when each certificate of ours ends: of services that no probe reaches, too.
 
