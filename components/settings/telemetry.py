@@ -20,6 +20,8 @@ AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_
 UsdPerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
 
 MAX_PATTERN_LENGTH = 500
+MAX_REPEAT = 1000
+_NOT_RE2 = re.compile(r"\(\?(?:[=!>#]|<[=!]|P=|\(|[imsU-]*[aLux])|\\[1-9ZuUN]|[*+?}]\+")
 
 DEFAULT_MODELS: tuple[str, ...] = (
     # What applications use today. A model that is not listed is counted as `other`, and alerted on if it has no price.
@@ -153,10 +155,14 @@ def _check_pattern(name: str, pattern: str) -> None:
     """The Collector's engine is RE2: no look-around, no back-references, and nothing that matches an empty text."""
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise ValueError(f"{name}: the pattern is longer than {MAX_PATTERN_LENGTH} characters; split it")
-    if re.search(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|\\Z|[*+?}]\+", pattern):
+    if _NOT_RE2.search(pattern):
         raise ValueError(
-            f"{name}: look-around, back-references, atomic groups and possessive repeats are not RE2; do without"
+            f"{name}: look-around, back-references, atomic groups, possessive repeats, comments and \\u escapes "
+            "are not RE2; do without"
         )
+    bounds = [int(bound) for pair in re.findall(r"\{(\d*),?(\d*)\}", pattern) for bound in pair if bound]
+    if max(bounds, default=0) > MAX_REPEAT:
+        raise ValueError(f"{name}: RE2 repeats at most {MAX_REPEAT} times; lower the number in braces")
     try:
         compiled = re.compile(pattern)
     except re.error as error:

@@ -412,9 +412,9 @@ class Collector:
         assert status == 200
         return Series.parse(page)
 
-    def probe(self) -> None:
-        """One run of the health check as the runtime sets it up; it looks at the live files too."""
-        docker("exec", self.container, *probe_command(HEALTH)[1:], check=False)
+    def probe(self) -> str:
+        """One run of the health check as the runtime sets it up, which looks at the live files too; what it said."""
+        return docker("exec", self.container, *probe_command(HEALTH)[1:], check=False)
 
     def kill(self) -> None:
         """SIGKILL, then started again by the same engine."""

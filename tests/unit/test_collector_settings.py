@@ -24,6 +24,10 @@ pytestmark = pytest.mark.unit
         ({"redaction": {"patterns": {"a": "("}}}, "telemetry.redaction.patterns", "write an RE2 pattern"),
         ({"redaction": {"patterns": {"a": "(?=x)y"}}}, "telemetry.redaction.patterns", "not RE2"),
         ({"redaction": {"patterns": {"a": r"(x)\1"}}}, "telemetry.redaction.patterns", "not RE2"),
+        ({"redaction": {"patterns": {"a": r"\u0041"}}}, "telemetry.redaction.patterns", "not RE2"),
+        ({"redaction": {"patterns": {"a": "(?#note)x"}}}, "telemetry.redaction.patterns", "not RE2"),
+        ({"redaction": {"patterns": {"a": "(?x) x"}}}, "telemetry.redaction.patterns", "not RE2"),
+        ({"redaction": {"patterns": {"a": "x{2,1001}"}}}, "telemetry.redaction.patterns", "at most 1000 times"),
         ({"redaction": {"patterns": {"a": "x*"}}}, "telemetry.redaction.patterns", "matches an empty text"),
         ({"redaction": {"patterns": {"a": "x" * 501}}}, "telemetry.redaction.patterns", "split it"),
         ({"routes": [{"route": "/x", "ratio": 2}]}, "telemetry.routes.0.ratio", "less than or equal to 1"),
@@ -49,3 +53,10 @@ def test_tail_sampling_is_refused_with_several_collectors() -> None:
 def test_a_sampled_route_must_be_of_a_known_application() -> None:
     with pytest.raises(SettingsError, match="unknown applications: ghost; known: default"):
         load_settings({"telemetry": {"routes": [{"application": "ghost", "route": "/x", "ratio": 0.5}]}})
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"ACME-\d{6}", r"(?i)case #[0-9]{1,1000}", r"(?P<id>id-\w+)", r"\bK\d+\b", r"a(?:b|c)+?d"]
+)
+def test_patterns_of_re2_are_taken(pattern: str) -> None:
+    assert load_settings({"telemetry": {"redaction": {"patterns": {"own": pattern}}}})
