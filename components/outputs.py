@@ -51,6 +51,10 @@ class _WithLogin(Protocol):
     def admin_password(self) -> Password: ...
 
 
+class _WithUsers(_WithLogin, Protocol):
+    user_passwords: dict[str, Derived]
+
+
 class _WithPhoenixLogin(Protocol):
     admin_email: str
     admin_password: Password
@@ -58,7 +62,7 @@ class _WithPhoenixLogin(Protocol):
 
 
 def logins(
-    *, phoenix: _WithPhoenixLogin, prometheus: _WithLogin, alertmanager: _WithLogin, grafana: _WithLogin
+    *, phoenix: _WithPhoenixLogin, prometheus: _WithLogin, alertmanager: _WithLogin, grafana: _WithUsers
 ) -> dict[str, dict[str, pulumi.Input[str]]]:
     """The administrators' logins, by service."""
     named = {"prometheus": prometheus, "alertmanager": alertmanager, "grafana": grafana}
@@ -66,6 +70,7 @@ def logins(
         name: {"username": service.admin_username, "password": service.admin_password.value}
         for name, service in named.items()
     }
+    found["grafana_users"] = {login: password.value for login, password in grafana.user_passwords.items()}
     found["phoenix"] = {
         "email": phoenix.admin_email,
         "password": phoenix.admin_password.value,

@@ -38,9 +38,12 @@ class CertificateAuthority(pulumi.ComponentResource):
     """Our own CA. ``certificate_pem`` is what clients trust."""
 
     certificate_pem: pulumi.Output[str]
+    leaves: dict[str, Leaf]
+    """Every leaf that was made, by service."""
 
     def __init__(self, name: str, stack: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("agentstack:observability:CertificateAuthority", name, {}, opts)
+        self.leaves = {}
         protected = pulumi.ResourceOptions(parent=self, protect=True)
         self._key = tls.PrivateKey(f"{name}-key", algorithm="ECDSA", ecdsa_curve="P256", opts=protected)
         self._certificate = tls.SelfSignedCert(
@@ -95,7 +98,8 @@ class CertificateAuthority(pulumi.ComponentResource):
             set_subject_key_id=True,
             opts=options,
         )
-        return Leaf(certificate_pem=certificate.cert_pem, key_pem=key.private_key_pem)
+        self.leaves[service] = Leaf(certificate_pem=certificate.cert_pem, key_pem=key.private_key_pem)
+        return self.leaves[service]
 
 
 def tls_files(ca: CertificateAuthority, leaf: Leaf | None) -> dict[str, ConfigFile]:

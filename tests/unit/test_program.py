@@ -224,7 +224,9 @@ def test_credentials_are_one_secret_output() -> None:
     credentials = program("dev").exports["credentials"]
     assert isinstance(credentials, Secret)
     opened = revealed(credentials)
-    assert set(opened) == {"prometheus", "alertmanager", "grafana", "phoenix", "ingest_tokens"}
+    assert set(opened) == {
+        *("prometheus", "alertmanager", "grafana", "grafana_users", "phoenix", "ingest_tokens"),
+    }
     assert set(opened["phoenix"]) >= {"email", "password", "admin_secret"}
     assert set(opened["ingest_tokens"]) == {"default", "agentstack-smoke"}
 
