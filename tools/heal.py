@@ -27,11 +27,15 @@ REMOVABLE_VOLUMES: Final = frozenset({Role.CONFIG.value})
 
 
 def runs_pulumi(pid: int, proc: Path = Path("/proc")) -> bool:
-    """Whether a process of that id exists and is a `pulumi` (ids are used again)."""
+    """Whether a process of that id runs and is a `pulumi` (ids are used again).
+
+    A killed one whose parent is gone too may stand there as a zombie: it is dead.
+    """
     try:
-        return (proc / str(pid) / "comm").read_text(encoding="utf-8").strip().startswith("pulumi")
+        name, _, rest = (proc / str(pid) / "stat").read_text(encoding="utf-8").partition("(")[2].rpartition(")")
     except OSError:
         return False
+    return name.startswith("pulumi") and rest.split()[:1] not in (["Z"], ["X"])
 
 
 def remove_dead_locks(

@@ -970,3 +970,20 @@ def test_a_skipped_test_that_is_not_listed_fails_the_run(tmp_path: Path, listed:
 def test_the_key_of_an_environment_is_a_digest(here: Layout) -> None:
     here.lock.write_text("a==1\n")
     assert len(venv.key(here)) == len(hashlib.sha256().hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("stat", "runs"),
+    [
+        ("42 (pulumi) S 1 42 42", True),
+        ("42 (pulumi-language-) R 1 42 42", True),
+        ("42 (pulumi) Z 1 42 42", False),
+        ("42 (bash) S 1 42 42", False),
+        ("42 (a ) pulumi (b) S 1 42 42", False),
+    ],
+)
+def test_a_zombie_or_another_program_is_no_running_pulumi(tmp_path: Path, stat: str, runs: bool) -> None:
+    (tmp_path / "42").mkdir()
+    (tmp_path / "42" / "stat").write_text(stat)
+    assert heal.runs_pulumi(42, tmp_path) is runs
+    assert not heal.runs_pulumi(43, tmp_path)
