@@ -251,7 +251,7 @@ def traffic_stopped(minutes: int, always: tuple[str, ...]) -> Alert:
         # Silent for an hour each night; and the stack's own checks come and go.
         below=Story(
             series={
-                spans(): "0+10x100 1000x12 1000+10x188 2880x24",
+                spans(service="night-job"): "0+10x100 1000x12 1000+10x188 2880x24",
                 spans(service=SMOKE): "0+10x300 3000x24",
             },
             interval="5m",

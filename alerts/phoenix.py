@@ -133,8 +133,12 @@ def storing_slow() -> Alert:
         "has stored them "
         "(alert above 15s; at 25s they are sent again).",
         fires=Story(
-            series={bucket("10"): "0+0x5 0+16x60", bucket("20"): "0+0x5 0+20x60", bucket("+Inf"): "0+0x5 0+20x60"},
-            silent=("5m", "12m"),
+            series={
+                bucket("10"): "0+0x5 0+16x40 640+20x20",
+                bucket("20"): "0+0x5 0+20x40 800+20x20",
+                bucket("+Inf"): "0+0x5 0+20x40 800+20x20",
+            },
+            silent=("5m", "12m", "60m"),
             firing=(
                 Firing(
                     at="30m",

@@ -53,7 +53,7 @@ def rule_file(groups: Sequence[RuleGroup], runbook_base: str) -> str:
     return yaml.safe_dump({"groups": nodes}, sort_keys=False, width=120, allow_unicode=True)
 
 
-def test_files(
+def story_files(
     alerts: Sequence[Alert], rule_files: Sequence[str], group_order: Sequence[str], runbook_base: str
 ) -> dict[str, str]:
     """Files for ``promtool test rules`` with every story of these alerts.

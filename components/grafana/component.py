@@ -6,7 +6,7 @@ place, by the same contract; ``stand_in`` says so.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import pulumi
 
@@ -16,7 +16,6 @@ from components.contributions import ScrapeTarget
 from components.grafana import render
 from components.names import CONFIG_DIR, TLS_CA, NetworkName, Port, Service
 from components.outputs import endpoints
-from components.prometheus import Prometheus
 from components.runtime import Running
 from components.secrets import Derived, Password
 from components.trust import tls_files
@@ -29,6 +28,19 @@ JOB_UID: Final = 65532
 JOB_MEMORY_MIB: Final = 64
 PYTHON: Final = "/usr/bin/python3"
 USERS_SCRIPT: Final = "grafana/users.py"
+
+
+class DataSource(Protocol):
+    """What is asked for figures: Prometheus, with a login of Grafana's own."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def grafana_username(self) -> str: ...
+    @property
+    def grafana_password(self) -> Password: ...
+    @property
+    def running(self) -> Running: ...
 
 
 class Grafana(pulumi.ComponentResource):
@@ -47,7 +59,7 @@ class Grafana(pulumi.ComponentResource):
         name: str,
         context: Context,
         *,
-        prometheus: Prometheus,
+        prometheus: DataSource,
         dashboards: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -99,7 +111,7 @@ class Grafana(pulumi.ComponentResource):
         self._keep_users(context, prometheus)
         self.register_outputs({"stand_in": self.stand_in})
 
-    def _keep_users(self, context: Context, prometheus: Prometheus) -> None:
+    def _keep_users(self, context: Context, prometheus: DataSource) -> None:
         """A changed user changes the job's files, and with them the one-shot."""
         script = (Path(__file__).resolve().parent / "users.py").read_text(encoding="utf-8")
         secrets = f"{CONFIG_DIR}/secrets"
