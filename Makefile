@@ -47,6 +47,10 @@ logs: ## Follow a service's log: make logs SERVICE=phoenix
 test: setup ## Everything: lint, types, unit, rules, engine, end to end
 	@$(PYTHON) -m tools.check all
 
+.PHONY: test-drift
+test-drift: setup ## Drift and repair on a real stack (about 20 min; not part of `make test`)
+	@$(PYTHON) -m tools.check drift
+
 .PHONY: test-fast
 test-fast: ## What needs no Docker: lint, types, unit, rules
 	@$(BOOTSTRAP) venv

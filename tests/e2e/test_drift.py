@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.stack import StackUnderTest, docker, inspect, poll
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.drift]
 
 SERVICE = "blackbox-exporter"
 """Tampered with: nothing else waits for it."""
