@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from components.names import CONFIG_DIR
-from components.postgres.archive import LOCAL_CONF, STANZA, common, dump_ini, local_repository, stanza
+from components.postgres.archive import LOCAL_CONF, LOCK_DIR, STANZA, common, dump_ini, local_repository, stanza
 from components.postgres.render import DATABASE, PGDATA, SOCKET_DIR, VOLUME_DIR
 from components.settings.backup import BackupSettings, S3Settings
 
@@ -52,7 +52,9 @@ def s3_conf(settings: BackupSettings, s3: S3Settings, cipher: str, key: str, sec
     }
     if port:
         repository["repo1-storage-port"] = port
-    return dump_ini({"global": {**common(settings), **repository}, STANZA: stanza()})
+    # Locks are named by the stanza alone: with one directory for both, one repository would wait for the other.
+    apart = {**common(settings), "lock-path": f"{LOCK_DIR}-s3"}
+    return dump_ini({"global": {**apart, **repository}, STANZA: stanza()})
 
 
 def jobs_settings(settings: BackupSettings, page_dir: str, fingerprint: str) -> str:

@@ -20,6 +20,7 @@ STANZA: Final = "phoenix"
 REPOSITORY_DIR: Final = "/var/lib/pgbackrest"
 REPOSITORY_VOLUME: Final = "backup-repository"
 SPOOL_DIR: Final = "/tmp/pgbackrest-spool"  # noqa: S108 (the container's own tmpfs)
+LOCK_DIR: Final = "/tmp/pgbackrest"  # noqa: S108 (the container's own tmpfs)
 LOCAL_CONF: Final = "pgbackrest/local.conf"
 ARCHIVE_SCRIPT: Final = "pgbackrest-archive.sh"
 HOST_PATH_REASON: Final = "backup.repositoryPath puts the repository on a disk of the host"
@@ -47,7 +48,7 @@ def common(settings: BackupSettings) -> dict[str, str]:
         "log-level-file": "off",
         "log-level-console": "info",
         "log-timestamp": "n",
-        "lock-path": "/tmp/pgbackrest",  # noqa: S108 (the container's own tmpfs)
+        "lock-path": LOCK_DIR,
         "archive-timeout": "300",
         "io-timeout": "60",
     }

@@ -72,14 +72,8 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def leaf(
-        self,
-        service: str,
-        names: Sequence[str] = (),
-        addresses: Sequence[str] = (),
-        client: bool = False,
-        parent: pulumi.Resource | None = None,
-    ) -> Leaf:
+    def plain_leaf(self, service: str, names: Sequence[str] = (), addresses: Sequence[str] = ()) -> tuple[str, str]:
+        """Certificate and private key of a service, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names(service, names)]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in ["127.0.0.1", *addresses]]
@@ -88,10 +82,18 @@ class Authority:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return Leaf(
-            certificate_pem=pulumi.Output.from_input(certificate.public_bytes(serialization.Encoding.PEM).decode()),
-            key_pem=pulumi.Output.secret(pem.decode()),
-        )
+        return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+
+    def leaf(
+        self,
+        service: str,
+        names: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+        client: bool = False,
+        parent: pulumi.Resource | None = None,
+    ) -> Leaf:
+        certificate, key = self.plain_leaf(service, names, addresses)
+        return Leaf(certificate_pem=pulumi.Output.from_input(certificate), key_pem=pulumi.Output.secret(key))
 
 
 class FixedSecrets:
@@ -259,25 +261,39 @@ class Lab:
         self.name = f"{prefix}-{secrets.token_hex(3)}"
         self.images = BuiltImages()
         self._volumes: set[str] = set()
+        self._owned: set[str] = set()
         self._containers: set[str] = set()
         # Of its own choice: what the engine hands out may be one of the stack's defaults.
         self.subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.0/24"
         label = ["--label", "io.agentstack.test=1"]
         docker("network", "create", "--internal", "--subnet", self.subnet, *label, self.name)
         self._probe = self.volume("probe")
-        self._carry(self._probe, PROBE_DIR, {}, "0:0")
+        self.carry(self._probe, PROBE_DIR, {}, "0:0")
 
     def container(self, name: str) -> str:
         return f"{self.name}-{name}"
 
-    def volume(self, name: str) -> str:
+    def volume(self, name: str, *options: str) -> str:
+        """A volume of this lab, made at its first use; options are Docker's (``type=tmpfs``)."""
         full = f"{self.name}-{name}"
         if full not in self._volumes:
-            docker("volume", "create", "--label", "io.agentstack.test=1", full)
+            words = [word for option in options for word in ("--opt", option)]
+            docker("volume", "create", "--label", "io.agentstack.test=1", *words, full)
             self._volumes.add(full)
         return full
 
-    def _carry(self, volume: str, target: str, files: Mapping[str, ConfigFile], owner: str) -> None:
+    def own(self, container: str) -> None:
+        """Remove this container too at the end."""
+        self._containers.add(container)
+
+    def carry(
+        self,
+        volume: str,
+        target: str,
+        files: Mapping[str, ConfigFile],
+        owner: str,
+        programs: Mapping[str, Path] | None = None,
+    ) -> None:
         """Fill a volume as the runtime's carrier does: a container that never starts."""
         carrier = docker("create", "-v", f"{volume}:{target}", self.images["probe"]).splitlines()[-1]
         uid, gid = (int(part) for part in owner.split(":"))
@@ -290,11 +306,13 @@ class Lab:
                 tar.addfile(entry, io.BytesIO(content))
         if files:
             docker("cp", "-", f"{carrier}:{target}", stdin=archive.getvalue())
+        for name, program in (programs or {}).items():
+            docker("cp", str(program), f"{carrier}:{target}/{name}")
         docker("rm", carrier)
 
     def _mounts(self, item: Workload | Job, owner: str) -> list[str]:
         config = self.volume(f"config-{secrets.token_hex(3)}")
-        self._carry(config, CONFIG_DIR, item.files, owner)
+        self.carry(config, CONFIG_DIR, item.files, owner)
         words = ["-v", f"{self._probe}:{PROBE_DIR}:ro", "-v", f"{config}:{CONFIG_DIR}:ro"]
         for wanted in item.volumes:
             words += ["-v", f"{self._data(wanted, owner)}:{wanted.target}{':ro' if wanted.read_only else ''}"]
@@ -303,9 +321,9 @@ class Lab:
         return words
 
     def _data(self, wanted: DataVolume, owner: str) -> str:
-        fresh = f"{self.name}-{wanted.name}" not in self._volumes
         name = self.volume(wanted.name)
-        if fresh:
+        if name not in self._owned:
+            self._owned.add(name)
             script = f"chmod {wanted.mode} /volume && chown {owner} /volume"
             toolbox = ["--entrypoint", "/bin/sh", "-u", "0:0", self.images["postgres"], "-c", script]
             docker("run", "--rm", "-v", f"{name}:/volume", *toolbox)
@@ -359,6 +377,14 @@ class Lab:
         """
         return docker("run", "--rm", "--memory", f"{job.memory_mib}m", *self._command(job, f"{job.uid}:{job.gid}"))
 
+    def forget(self, *volumes: str) -> None:
+        """Remove volumes, whose containers are gone: the next use makes them anew, empty."""
+        for name in volumes:
+            full = f"{self.name}-{name}"
+            docker("volume", "rm", full)
+            self._volumes.discard(full)
+            self._owned.discard(full)
+
     def close(self) -> None:
         """Remove everything of this lab."""
         for name in self._containers:
@@ -372,6 +398,8 @@ def _shell_word(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def settings_for(subnet: str, **postgres: object) -> Settings:
+def settings_for(subnet: str, backup: Mapping[str, object] | None = None, **postgres: object) -> Settings:
     """Default settings with the lab's subnet as phoenix-network."""
-    return Settings.model_validate({"networks": {"phoenix": {"subnet": subnet}}, "postgres": postgres})
+    return Settings.model_validate(
+        {"networks": {"phoenix": {"subnet": subnet}}, "postgres": postgres, "backup": dict(backup or {})}
+    )

@@ -71,6 +71,8 @@ def test_the_second_repository_stands_alone(tmp_path: Any) -> None:
     assert found["repo1-storage-verify-tls"] == "y"
     assert found["repo1-storage-ca-file"] == "/etc/agentstack/pgbackrest/s3-ca.crt"
     assert not [name for name in found if name.startswith("repo2")]
+    local = ini(render.local_conf(BackupSettings(), "pass"))["global"]
+    assert found["lock-path"] != local["lock-path"], "locks are named by the stanza: one would wait for the other"
 
 
 def test_the_jobs_read_what_is_written_for_them(tmp_path: Any) -> None:

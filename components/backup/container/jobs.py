@@ -1,6 +1,7 @@
 """What the backup does: each job is a function that ends well or raises JobError."""
 
 import fcntl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from components.backup.container.verify import Verification
 
 LOCKS = Path("/tmp")  # noqa: S108 (the container's own tmpfs)
 LOCK_SECONDS = 6 * 3600
+CARRY_SECONDS = 3.0
 CLUSTER_MARK = ".agentstack-cluster"
 """In the data volume: a cluster was here. The server refuses to make an empty one in its place."""
 
@@ -66,6 +68,7 @@ class Jobs:
             found[f"check-{name}"] = lambda r=repository: self.check(r)  # type: ignore[misc]
             if name != LOCAL:
                 found[f"carry-{name}"] = lambda r=repository: self.carry(r)  # type: ignore[misc]
+                found[f"collect-{name}"] = lambda r=repository: self.collect_repository(r)  # type: ignore[misc]
         return found
 
     # ---- the repository
@@ -79,14 +82,38 @@ class Jobs:
 
     def backup(self, repository: Repository, kind: str) -> None:
         """One backup; what is too old is expired after it."""
-        with exclusive("backup"):
+        with exclusive("backup"), self._carrying(repository):
             say(f"backup: {kind} to {repository.name}")
             PgBackRest(repository).run("backup", f"--type={kind}", stream=True)
         self.collect_repository(repository)
 
     def carry(self, repository: Repository) -> None:
         """The log to the second repository."""
-        Carrier(self.config, repository).run()
+        with exclusive("carry"):
+            Carrier(self.config, repository).run()
+
+    @contextmanager
+    def _carrying(self, repository: Repository) -> Iterator[None]:
+        """Meanwhile carry the log there: a backup ends only when its own log is in its repository."""
+        if repository.name == LOCAL:
+            yield
+            return
+        ended = threading.Event()
+
+        def carry() -> None:
+            while not ended.wait(CARRY_SECONDS):
+                try:
+                    self.carry(repository)
+                except JobError as error:
+                    say(f"the log can't be carried to {repository.name}: {error}")
+
+        worker = threading.Thread(target=carry, name="carry")
+        worker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            worker.join()
 
     def check(self, repository: Repository) -> None:
         """Read the whole repository; damage is a failure."""
@@ -101,9 +128,13 @@ class Jobs:
 
     def verify(self, repository: Repository) -> None:
         """A real restore; its figures are kept whether it passes or not."""
-        carry = Carrier(self.config, repository) if repository.name != LOCAL else None
+
+        def drain(_: str) -> None:
+            with exclusive("carry"):
+                Carrier(self.config, repository).drain()
+
         with exclusive("verify"):
-            result = Verification(self.config, repository, (lambda _: carry.drain()) if carry else None).run()
+            result = Verification(self.config, repository, None if repository.name == LOCAL else drain).run()
         now = int(time.time())
         success = now if result.success else None
 

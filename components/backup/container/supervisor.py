@@ -24,6 +24,8 @@ ALIVE = Path("/tmp/agentstack-alive")  # noqa: S108 (the container's own tmpfs)
 """Touched at every tick: what the health check looks at."""
 HEARTBEAT_SECONDS = 300
 COLLECT_SECONDS = 60
+COLLECT_FAR_SECONDS = 120
+"""A second repository is paid by the request."""
 CARRY_SECONDS = 30
 PREPARE_SECONDS = 10
 RETRY_SECONDS = 900
@@ -71,6 +73,8 @@ def timers(config: Config) -> list[Timer]:
         ]
         if name != LOCAL:
             found.append(Timer(f"carry-{name}", every_seconds=CARRY_SECONDS, after=prepared))
+            # Also before it was ever prepared: that it can't be reached is to be known.
+            found.append(Timer(f"collect-{name}", every_seconds=COLLECT_FAR_SECONDS))
     return found
 
 
