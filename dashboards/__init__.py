@@ -8,13 +8,25 @@ from typing import Final
 
 from components.outputs import endpoints
 from components.settings import Settings
-from dashboards import overview
+from dashboards import cost, overview, performance
 from dashboards.kit import PanelQuery, queries_of
 
 BOARDS: Final[Mapping[str, Callable[[Settings, str], str]]] = {
     "LLM/overview.json": overview.render,
+    "LLM/cost.json": cost.render,
+    "Stack/performance.json": performance.render,
 }
 """``Folder/name.json`` -> the renderer, from the settings and Phoenix's URL."""
+
+RIGHTLY_EMPTY: Final[Mapping[tuple[str, str], str]] = {
+    (overview.TITLE, "Alerts"): "nothing fires",
+    (overview.TITLE, "LLM calls without a cost"): "every model has a price and every call reports its usage",
+    (cost.TITLE, "Budgets of projects"): "no project has a budget of its own",
+    (cost.TITLE, "Budget alerts"): "nothing fires",
+    (performance.TITLE, "Batches sent again"): "Phoenix has stored every batch in time",
+    (performance.TITLE, "Restarts"): "no container had to be started again",
+}
+"""Dashboard and panel -> why some of its queries return nothing in a healthy stack with traffic."""
 
 
 def dashboard_files(settings: Settings) -> dict[str, str]:
@@ -30,4 +42,4 @@ def all_queries(settings: Settings) -> list[PanelQuery]:
     return [query for render in BOARDS.values() for query in queries_of(render(settings, phoenix_url))]
 
 
-__all__ = ["BOARDS", "PanelQuery", "all_queries", "dashboard_files"]
+__all__ = ["BOARDS", "RIGHTLY_EMPTY", "PanelQuery", "all_queries", "dashboard_files"]

@@ -40,3 +40,8 @@ def rate(metric: str, *matchers: str) -> str:
 def tokens_increase(*matchers: str) -> str:
     """Tokens of the range that is shown."""
     return increase(names.TOKENS, *matchers)
+
+
+def budgets(period: str) -> str:
+    """The budgets of single projects, one series each."""
+    return f'max by (project) ({names.BUDGET}{{scope="project", period="{period}"}})'
