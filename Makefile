@@ -44,7 +44,7 @@ logs: ## Follow a service's log: make logs SERVICE=phoenix
 	@docker logs --follow --tail 200 agentstack-$(STACK)-$(SERVICE)
 
 .PHONY: test
-test: setup ## Everything: lint, types, unit, rules, engine, end to end
+test: setup images ## Everything: lint, types, unit, rules, engine, end to end
 	@$(PYTHON) -m tools.check all
 
 .PHONY: test-drift

@@ -116,7 +116,7 @@ def send_grpc(
         request_serializer=ExportTraceServiceRequest.SerializeToString,
         response_deserializer=ExportTraceServiceResponse.FromString,
     )
-    metadata = [("authorization", f"Bearer {token}")] if token is not None else []
+    metadata = (("authorization", f"Bearer {token}"),) if token is not None else None
     answer: ExportTraceServiceResponse = export(body, metadata=metadata, timeout=timeout)
     return answer
 

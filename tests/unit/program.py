@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import yaml
@@ -111,8 +111,8 @@ class _DockerMocks(mocks.Mocks):
             state |= {"exitCode": 0}
         return identity[:12], state
 
-    def call(self, args: mocks.MockCallArgs) -> dict[Any, Any]:
-        return {}
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
 
 
 def _close_loop_of_thread() -> None:
@@ -135,14 +135,14 @@ class Recording(mocks.MockMonitor):
         inputs = _unwrap(json_format.MessageToDict(request.object))
         self.resources_seen.append(Resource(request.type, request.name, inputs, request.parent, bool(request.protect)))
         try:
-            return super().RegisterResource(request)
+            return super().RegisterResource(request)  # type: ignore[no-untyped-call]
         finally:
             _close_loop_of_thread()
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the monitor's own spelling
         if "::pulumi:pulumi:Stack::" in request.urn:
             self.exports = _unwrap(json_format.MessageToDict(request.outputs))
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -176,6 +176,10 @@ def stack_config(stack: str, overrides: Mapping[str, Any] | None = None) -> dict
     return {**(text["config"]["agentstack:stack"] or {}), **(overrides or {})}
 
 
+def _run_file(main: Path) -> None:
+    runpy.run_path(str(main), run_name="__main__")
+
+
 def run_program(
     stack: str,
     overrides: Mapping[str, Any] | None = None,
@@ -195,17 +199,15 @@ def run_program(
     asyncio.set_event_loop(loop)
     recording = Recording()
     original = engine_module.inspect_engine
-    engine_module.inspect_engine = lambda _stack: engine
+    engine_module.inspect_engine = lambda stack: engine
     try:
         settings.reset_options(project="agentstack", stack=stack)
         pulumi.runtime.set_all_config({"agentstack:stack": json.dumps(config)}, [])
         mocks.set_mocks(recording.mocks, project="agentstack", stack=stack, preview=preview, monitor=recording)
         settings.SETTINGS.rpc_manager.clear()
         settings.SETTINGS.outputs.clear()
-        settings.set_root_resource(None)
-        loop.run_until_complete(
-            asyncio.wait_for(run_in_stack(lambda: runpy.run_path(str(main), run_name="__main__") and None), timeout=120)
-        )
+        settings.set_root_resource(cast("pulumi.Resource", None))
+        loop.run_until_complete(asyncio.wait_for(run_in_stack(lambda: _run_file(main)), timeout=120))
         return Program(stack, recording.resources_seen, recording.exports)
     finally:
         engine_module.inspect_engine = original
