@@ -112,7 +112,8 @@ def identity(state: dict[str, Any]) -> dict[str, Any]:
 
 def credential_files(stack_file: dict[str, Any], root: Path) -> dict[str, str]:
     """The files that the settings of the second repository name, with their content."""
-    s3 = ((stack_file.get("config") or {}).get("agentstack:stack") or {}).get("backup", {}).get("s3") or {}
+    stack = (stack_file.get("config") or {}).get("agentstack:stack") or {}
+    s3 = (stack.get("backup") or {}).get("s3") or {}
     found = {}
     for key in ("keyFile", "secretFile", "caFile"):
         if s3.get(key):

@@ -2,11 +2,12 @@
 
 import fcntl
 import hashlib
+import io
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
-from components.workload import ConfigFile
 from tests.engine.database_lab import Authority, Lab, docker, eventually
 
 SOURCES = Path(__file__).parent / "s3_server"
@@ -35,33 +36,54 @@ def built() -> Path:
     return binary
 
 
+def run_server(name: str, network: str, image: str, authority: Authority) -> None:
+    """Run the server as container ``name`` in a network, as ``s3.lab.internal:9000``, with the bucket made.
+
+    Args:
+        name: of the container.
+        network: Docker's name.
+        image: anything with a shell.
+        authority: signs its certificate.
+    """
+    certificate, key = authority.plain_leaf("s3", [HOST])
+    docker("create", "--name", name, *_command(name, network, image))
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, content, mode in (("tls.crt", certificate, 0o444), ("tls.key", key, 0o400)):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, 999, 999
+            tar.addfile(entry, io.BytesIO(content.encode()))
+        for folder in ("data", "data/meta", "data/buckets", f"data/buckets/{BUCKET}"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o700, 999, 999
+            tar.addfile(entry)
+    docker("cp", "-", f"{name}:/srv", stdin=archive.getvalue())
+    docker("cp", str(built()), f"{name}:/srv/versitygw")
+    docker("start", name)
+    await_answer(name)
+
+
+def _command(name: str, network: str, image: str) -> list[str]:
+    words = ["--network", network, "--network-alias", HOST, "--hostname", name[:60], "--user", "999:999"]
+    words += ["--cap-drop", "ALL", "-e", f"ROOT_ACCESS_KEY={KEY}", "-e", f"ROOT_SECRET_KEY={SECRET}"]
+    words += ["--entrypoint", "/srv/versitygw", image, "--port", f":{PORT}", "--cert", "/srv/tls.crt"]
+    words += ["--key", "/srv/tls.key", "--region", "eu-west-1", "posix", "--sidecar", "/srv/data/meta"]
+    return [*words, "/srv/data/buckets"]
+
+
+def await_answer(name: str) -> None:
+    """Wait until it takes connections."""
+    question = ["exec", name, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && echo open"]
+    eventually(lambda: "open" in docker(*question, check=False), "the S3 server listens", 30)
+
+
 class S3Server:
-    """The server in the lab's network, as ``s3.lab.internal:9000``, with the bucket made."""
+    """The server in a lab's network."""
 
     def __init__(self, lab: Lab, authority: Authority) -> None:
-        self.lab = lab
         self.name = lab.container("s3")
-        certificate, key = authority.plain_leaf("s3", [HOST])
-        program = lab.volume("s3-program")
-        files = {"tls.crt": ConfigFile(certificate, "0444"), "tls.key": ConfigFile(key, "0400")}
-        lab.carry(program, "/s3", files, "999:999", {"versitygw": built()})
-        self.data = lab.volume("s3-data")
-        prepare = f"mkdir -p /data/buckets/{BUCKET} /data/meta && chown -R 999:999 /data"
-        toolbox = ["--user", "0:0", "--entrypoint", "/bin/sh", lab.images["postgres"], "-c", prepare]
-        docker("run", "--rm", "-v", f"{self.data}:/data", *toolbox)
-        words = ["run", "-d", "--name", self.name, "--network", lab.name, "--network-alias", HOST, "--user", "999:999"]
-        words += ["--read-only", "--cap-drop", "ALL", "-v", f"{program}:/s3:ro", "-v", f"{self.data}:/data"]
-        words += ["-e", f"ROOT_ACCESS_KEY={KEY}", "-e", f"ROOT_SECRET_KEY={SECRET}", "--entrypoint", "/s3/versitygw"]
-        words += [lab.images["postgres"], "--port", f":{PORT}", "--cert", "/s3/tls.crt", "--key", "/s3/tls.key"]
-        words += ["--region", "eu-west-1", "posix", "--sidecar", "/data/meta", "/data/buckets"]
         lab.own(self.name)
-        docker(*words)
-        self.await_answer()
-
-    def await_answer(self) -> None:
-        """Wait until it takes connections."""
-        question = ["exec", self.name, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && echo open"]
-        eventually(lambda: "open" in docker(*question, check=False), "the S3 server listens", 30)
+        run_server(self.name, lab.name, lab.images["postgres"], authority)
 
     def stop(self) -> None:
         """End it."""
@@ -70,7 +92,7 @@ class S3Server:
     def start(self) -> None:
         """Start it again."""
         docker("start", self.name)
-        self.await_answer()
+        await_answer(self.name)
 
     @staticmethod
     def settings(folder: Path, authority: Authority) -> dict[str, object]:
