@@ -24,9 +24,12 @@ class ImagesError(pulumi.RunError):
     """The images that the settings ask for are not there; the message says what to do."""
 
 
-def recipe_hash(context: Path) -> str:
-    """SHA-256 (16 hex digits) over the names and contents of a build context: what makes an image of ours anew."""
-    digest = hashlib.sha256()
+def recipe_hash(context: Path, base: str) -> str:
+    """SHA-256 (16 hex digits) over a build context's names and contents and its base: what makes an image of ours anew.
+
+    It names the image, so that stacks of one engine whose locks differ in the base never take each other's tag.
+    """
+    digest = hashlib.sha256(f"{base}\0".encode())
     for path in sorted(p for p in context.rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(context)}\0".encode())
         digest.update(path.read_bytes())
@@ -84,14 +87,17 @@ class ImageSet(pulumi.ComponentResource):
             reference = mirrored(lock.reference(key), mirror)
             return docker.RemoteImage(f"image-{key}", name=reference, keep_locally=True, opts=options).image_id
         context = ROOT / str(entry.context)
-        base = mirrored(lock.base_reference(key), mirror)
-        recipe = recipe_hash(context)
+        base = lock.base_reference(key)
+        recipe = recipe_hash(context, base)
         return docker.RemoteImage(
             f"image-{key}",
             name=f"agentstack/{key}:{recipe}",
             keep_locally=True,
-            build=docker.RemoteImageBuildArgs(context=str(entry.context), build_args={"BASE": base}, remove=True),
-            triggers={"recipe": recipe, "base": lock.base_reference(key)},
+            # Relative to the project: the plugin runs there, wherever `pulumi` was called, and checkouts don't differ.
+            build=docker.RemoteImageBuildArgs(
+                context=str(entry.context), build_args={"BASE": mirrored(base, mirror)}, remove=True
+            ),
+            triggers={"recipe": recipe},
             opts=options,
         ).image_id
 
