@@ -6,7 +6,7 @@ from components.settings import Settings
 
 SPENT = {"project": "shop", "service": "shop-chat", "model": "gpt-4o", "provider": "openai", "cost_source": "table"}
 COST = selector(names.COST, **SPENT)
-UNITS = {"hour": "hour", "day": "24 hours"}
+UNITS = {"hour": "an hour", "day": "24 hours"}
 BY_NOW = 8
 """Hours after midnight in the stories about forecasts (a story begins at midnight)."""
 

@@ -9,7 +9,7 @@ UI = {"job": "edge-ui-applications", "component": "edge-ui", "instance": "edge-u
 DATABASE = {"job": "postgres", "component": "postgres-exporter", "instance": "postgres-exporter:9187"}
 PROBE = {
     "job": "blackbox-https",
-    "component": "blackbox-exporter",
+    "component": "phoenix",
     "instance": "https://edge-ui:6006/health",
     "probed": "edge-ui",
 }

@@ -31,7 +31,8 @@ def service_down() -> Alert:
     up = selector("up", **PHOENIX)
     return Alert(
         name="ServiceDown",
-        expr="up == 0",
+        # A probe's own `up` is that of the prober.
+        expr='up{job!~"blackbox-.+"} == 0',
         hold="1m",
         severity="critical",
         summary="{{ $labels.component }} is down",
@@ -60,7 +61,7 @@ def service_down() -> Alert:
 def service_unreachable() -> Alert:
     labels = {
         "job": "blackbox-https",
-        "component": "blackbox-exporter",
+        "component": "phoenix",
         "instance": "https://edge-ui:6006/health",
         "probed": "edge-ui",
     }
@@ -90,8 +91,8 @@ def service_unreachable() -> Alert:
         ),
         below=Story(series={probe: "1x4 0x1 1x10"}, silent=("5m", "7m", "9m")),
         silenced_by=(
-            Silencer("ServiceDown", when={"component": "blackbox-exporter"}),
-            *(Silencer("ServiceDown", when={"component": name}) for name in ("edge-ui",)),
+            Silencer("ServiceDown", equal=("component",)),
+            *(Silencer("ServiceDown", when={"component": name}) for name in ("blackbox-exporter", "edge-ui")),
         ),
     )
 

@@ -5,6 +5,8 @@ service itself, over verified TLS. PostgreSQL can't be reached from here (it is 
 certificate's end is a figure of Prometheus' own rules, its life one of the postgres exporter's.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pulumi
@@ -24,24 +26,24 @@ PROBE_INTERVAL_SECONDS: Final = 30
 HTTPS: Final = "https"
 TLS: Final = "tls"
 
-HTTPS_TARGETS: Final = (
-    f"https://{Service.PHOENIX}:{Port.PHOENIX}/readyz",
-    f"https://{Service.GRAFANA}:{Port.GRAFANA}/api/health",
-    f"https://{Service.PROMETHEUS}:{Port.PROMETHEUS}/-/ready",
-    f"https://{Service.ALERTMANAGER}:{Port.ALERTMANAGER}/-/ready",
-    f"https://{Service.EDGE_UI}:{Port.PHOENIX}/health",
-    f"https://{Service.EDGE_UI}:{Port.GRAFANA_EDGE}/api/health",
-    f"https://{Service.EDGE_UI}:{Port.PROMETHEUS}/-/ready",
-    f"https://{Service.EDGE_UI}:{Port.ALERTMANAGER}/-/ready",
-    f"https://{Service.COLLECTOR}:{Port.COLLECTOR_HEALTH}/",
-)
-"""Asked for a page: 200 or 401 over verified TLS."""
-TLS_TARGETS: Final = (
-    f"{Service.EDGE_OTLP}:{Port.OTLP_GRPC}",
-    f"{Service.EDGE_OTLP}:{Port.OTLP_HTTP}",
-    f"{Service.POSTGRES_EXPORTER}:{Port.POSTGRES_EXPORTER}",
-    f"{Service.NODE_EXPORTER}:{Port.NODE_EXPORTER}",
-)
+HTTPS_TARGETS: Final[Mapping[str, Service]] = {
+    f"https://{Service.PHOENIX}:{Port.PHOENIX}/readyz": Service.PHOENIX,
+    f"https://{Service.GRAFANA}:{Port.GRAFANA}/api/health": Service.GRAFANA,
+    f"https://{Service.PROMETHEUS}:{Port.PROMETHEUS}/-/ready": Service.PROMETHEUS,
+    f"https://{Service.ALERTMANAGER}:{Port.ALERTMANAGER}/-/ready": Service.ALERTMANAGER,
+    f"https://{Service.EDGE_UI}:{Port.PHOENIX}/health": Service.PHOENIX,
+    f"https://{Service.EDGE_UI}:{Port.GRAFANA_EDGE}/api/health": Service.GRAFANA,
+    f"https://{Service.EDGE_UI}:{Port.PROMETHEUS}/-/ready": Service.PROMETHEUS,
+    f"https://{Service.EDGE_UI}:{Port.ALERTMANAGER}/-/ready": Service.ALERTMANAGER,
+    f"https://{Service.COLLECTOR}:{Port.COLLECTOR_HEALTH}/": Service.COLLECTOR,
+}
+"""Asked for a page: 200 or 401 over verified TLS. Address -> the service that answers in the end."""
+TLS_TARGETS: Final[Mapping[str, Service]] = {
+    f"{Service.EDGE_OTLP}:{Port.OTLP_GRPC}": Service.EDGE_OTLP,
+    f"{Service.EDGE_OTLP}:{Port.OTLP_HTTP}": Service.EDGE_OTLP,
+    f"{Service.POSTGRES_EXPORTER}:{Port.POSTGRES_EXPORTER}": Service.POSTGRES_EXPORTER,
+    f"{Service.NODE_EXPORTER}:{Port.NODE_EXPORTER}": Service.NODE_EXPORTER,
+}
 """A verified handshake is all that is asked for."""
 
 
@@ -70,8 +72,8 @@ def render_modules() -> str:
     return yaml.safe_dump({"modules": modules}, sort_keys=False)
 
 
-def probe_target(module: str, targets: tuple[str, ...]) -> ScrapeTarget:
-    """The Prometheus job of one module."""
+def probe_target(module: str, targets: Mapping[str, Service]) -> ScrapeTarget:
+    """The Prometheus job of one module. ``component`` is the service that answers, also behind an edge."""
     return ScrapeTarget(
         job=f"blackbox-{module}",
         service=Service.BLACKBOX_EXPORTER,
@@ -79,7 +81,16 @@ def probe_target(module: str, targets: tuple[str, ...]) -> ScrapeTarget:
         path="/probe",
         interval_seconds=PROBE_INTERVAL_SECONDS,
         params={"module": [module]},
-        static_targets=targets,
+        static_targets=tuple(targets),
+        relabel=tuple(
+            {
+                "source_labels": ["__param_target"],
+                "regex": re.escape(address),
+                "target_label": "component",
+                "replacement": service.value,
+            }
+            for address, service in targets.items()
+        ),
     )
 
 

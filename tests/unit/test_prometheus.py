@@ -3,6 +3,7 @@
 What promtool says about it is decided in tests/rules.
 """
 
+import re
 from typing import Any
 
 import bcrypt
@@ -21,7 +22,9 @@ pytestmark = pytest.mark.unit
 ONE = ScrapeTarget(job="node", service=Service.NODE_EXPORTER, port=9100)
 MANY = ScrapeTarget(job="phoenix", service=Service.PHOENIX, port=6006, auth="bearer", replicas=3)
 OPEN = ScrapeTarget(job="open", service=Service.COLLECTOR, port=1, auth="none", interval_seconds=5)
-PROBES = blackbox.probe_target("https", ("https://edge-ui:6006/health", "edge-otlp:4317"))
+PROBES = blackbox.probe_target(
+    "https", {"https://edge-ui:6006/health": Service.PHOENIX, "edge-otlp:4317": Service.EDGE_OTLP}
+)
 
 
 def config(*targets: ScrapeTarget) -> dict[str, Any]:
@@ -79,6 +82,12 @@ def test_probed_addresses_become_the_parameter_and_the_instance() -> None:
     assert found["metrics_path"] == "/probe"
     assert found["static_configs"][0]["targets"] == ["https://edge-ui:6006/health", "edge-otlp:4317"]
     by_label = {rule["target_label"]: rule for rule in found["relabel_configs"]}
+    behind = {
+        rule["regex"]: rule["replacement"] for rule in found["relabel_configs"] if rule["target_label"] == "component"
+    }
+    assert {service for pattern, service in behind.items() if re.fullmatch(pattern, "https://edge-ui:6006/health")} == {
+        "phoenix"
+    }
     assert by_label["__param_target"]["source_labels"] == ["__address__"]
     assert by_label["instance"]["source_labels"] == ["__param_target"]
     assert by_label["__address__"] == {"target_label": "__address__", "replacement": "blackbox-exporter:9115"}
