@@ -51,6 +51,10 @@ test: setup images ## Everything: lint, types, unit, rules, engine, end to end
 test-drift: setup ## Drift and repair on a real stack (about 20 min; not part of `make test`)
 	@$(PYTHON) -m tools.check drift
 
+.PHONY: test-recovery
+test-recovery: setup images ## Backup, restore and damage on a real stack (not part of `make test`)
+	@$(PYTHON) -m tools.check recovery
+
 .PHONY: test-fast
 test-fast: ## What needs no Docker: lint, types, unit, rules
 	@$(BOOTSTRAP) venv

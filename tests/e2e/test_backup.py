@@ -19,7 +19,7 @@ from tests.e2e.telemetry import Sender, ids, llm_span, request, send_http
 from tests.engine.database_lab import Authority
 from tests.engine.s3_lab import HOST, S3Server, run_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.recovery, pytest.mark.timeout(1500)]
 
 ESCROW_PASSPHRASE = "a passphrase that is only in this test"
 

@@ -187,6 +187,9 @@ def describe(
     recorder = Recorder()
     plain: dict[str, Any] = {}
     # A loop of its own: what ran before may have closed the thread's, or left none.
+    # (Asking the policy in public would make one where there is none.)
+    local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+    previous = getattr(local, "_loop", None)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pulumi.runtime.set_mocks(_Mocks(), project="agentstack", stack="lab", monitor=_Monitor(_Mocks()))
@@ -222,7 +225,7 @@ def describe(
         pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     finally:
         loop.close()
-        asyncio.set_event_loop(None)
+        asyncio.set_event_loop(previous)
     return plain
 
 
