@@ -53,7 +53,8 @@ def s3_conf(settings: BackupSettings, s3: S3Settings, cipher: str, key: str, sec
     if port:
         repository["repo1-storage-port"] = port
     # Locks are named by the stanza alone: with one directory for both, one repository would wait for the other.
-    apart = {**common(settings), "lock-path": f"{LOCK_DIR}-s3"}
+    # A server that does not answer is asked again at the next look, not for minutes.
+    apart = {**common(settings), "lock-path": f"{LOCK_DIR}-s3", "io-timeout": "15"}
     return dump_ini({"global": {**apart, **repository}, STANZA: stanza()})
 
 

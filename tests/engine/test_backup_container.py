@@ -264,7 +264,8 @@ def test_a_lost_segment_of_the_log_is_found(machine: Machine) -> None:
     page = machine.page()
     assert page['verify_success{repository="local"}'] == 0
     assert page['verify_last_success_timestamp_seconds{repository="local"}'] > 0, "the last success stays known"
-    assert "1 WAL segments are missing" in machine.refused("plan", "--latest")
+    for command in ("plan", "make"):
+        assert "1 WAL segments are missing" in machine.refused(command, "--latest")
     machine.ask("now", "full-local")
     machine.ask("now", "verify-local")
     assert machine.page()['verify_success{repository="local"}'] == 1
@@ -287,6 +288,8 @@ def test_a_flipped_bit_in_a_backup_is_found(machine: Machine) -> None:
 
 
 def test_a_new_machine_comes_back_from_the_second_repository_alone(machine: Machine) -> None:
+    # The segment that was lost above had perhaps not been carried: a backup closes that chapter there too.
+    machine.ask("now", "full-s3")
     count = machine.write(300)
     machine.ask("close-log")
     machine.ask("now", "carry-s3")

@@ -320,6 +320,18 @@ def test_no_backup_to_start_from_is_said(target: restore.Target) -> None:
         restore.choose(SETS, target)
 
 
+def test_no_restore_goes_through_a_hole_in_the_log() -> None:
+    segments = line(10, 11, 14, 15)
+    chosen = BackupSet("b", "full", 0, 1, segments[0].name, segments[0].name, 1, 1, failed=False)
+    with pytest.raises(JobError, match="2 WAL segments are missing after 00000001000000000000000B"):
+        restore.refuse_holes(segments, chosen, restore.Target("latest"))
+    # Each segment of `line` was stored at the second of its place.
+    restore.refuse_holes(segments, chosen, restore.Target("time", moment=10.5))
+    with pytest.raises(JobError):
+        restore.refuse_holes(segments, chosen, restore.Target("time", moment=14.5))
+    restore.refuse_holes(segments, chosen, restore.Target("backup", label="b"))
+
+
 def test_targets_as_pgbackrest_takes_them() -> None:
     chosen = SETS[1]
     latest = restore.target_words(restore.Target("latest"), chosen, None)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from components.backup.container import scratch
 from components.backup.container.config import LOCAL, Config, Repository
-from components.backup.container.pgbackrest import BackupSet, PgBackRest, gaps, local_time
+from components.backup.container.pgbackrest import BackupSet, PgBackRest, Segment, gaps, local_time
 from components.backup.container.shell import JobError, Server, run, say
 from components.backup.container.source import Source
 from components.backup.container.state import State
@@ -91,6 +91,26 @@ def choose(sets: tuple[BackupSet, ...], target: Target) -> BackupSet:
     return before[-1]
 
 
+def refuse_holes(segments: tuple[Segment, ...], chosen: BackupSet, target: Target) -> None:
+    """Refuse a way through a hole in the log: a restore to its end would stop there without a word.
+
+    Raises:
+        JobError: with what is missing, and where one can go instead.
+    """
+    if target.kind == "backup":
+        return
+    stored = {segment.name: segment.stored for segment in segments}
+    until = target.moment or time.time()
+    holes = [hole for hole in gaps(segments, chosen.wal_start) if stored[hole.after] <= until]
+    if holes:
+        first = holes[0]
+        raise JobError(
+            f"{first.missing} WAL segments are missing after {first.after}, stored {local_time(stored[first.after])}: "
+            "the log can't be replayed past it. Restore from the other repository, to a time before it, or to the "
+            f"backup itself with --backup {chosen.label}"
+        )
+
+
 def target_words(target: Target, chosen: BackupSet, point: str | None) -> tuple[str, ...]:
     """The target as pgBackRest takes it."""
     words = (f"--set={chosen.label}", "--target-action=promote")
@@ -124,15 +144,8 @@ class Restore:
         """
         chosen = choose(self.backrest.sets(), target)
         segments = self.backrest.segments()
-        stored = {segment.name: segment.stored for segment in segments}
-        holes = [h for h in gaps(segments, chosen.wal_start) if stored[h.after] <= (target.moment or time.time())]
+        refuse_holes(segments, chosen, target)
         newest = max((segment.stored for segment in segments), default=chosen.stopped)
-        if target.kind != "backup" and holes:
-            first = holes[0]
-            raise JobError(
-                f"{first.missing} WAL segments are missing after {first.after}: the log can't be replayed past it. "
-                f"Restore from the other repository, or to the backup itself with --backup {chosen.label}"
-            )
         reached = {"backup": float(chosen.stopped), "time": target.moment, "latest": float(newest)}[target.kind]
         alive = self.server.answers()
         free = shutil.disk_usage(self.config.volume).free
@@ -197,6 +210,7 @@ class Restore:
 
     def _make(self, target: Target, point: str | None, data: Path, work: Path) -> dict[str, Any]:
         chosen = choose(self.backrest.sets(), target)
+        refuse_holes(self.backrest.segments(), chosen, target)
         begun = time.monotonic()
         say(f"restoring {chosen.label} of repository {self.repository.name} into {data}")
         self.backrest.restore(data, target_words(target, chosen, point), self.config.processes)
