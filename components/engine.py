@@ -35,6 +35,9 @@ class Engine:
     cpus: int
     memory_mib: int
     disk_free_mib: int | None
+    disk_total_mib: int | None = None
+    has_data: bool = False
+    """This stack's data volumes are there: it was made before."""
     networks: dict[str, ipaddress.IPv4Network] = field(default_factory=dict)
     """Every network that is not this stack's: name -> IPv4 range."""
     jobs: dict[str, JobState] = field(default_factory=dict)
@@ -102,13 +105,14 @@ def _jobs(stack: str) -> dict[str, JobState]:
     }
 
 
-def _free_mib(root: str) -> int | None:
-    """Free space of the engine's data directory, where it is on this machine."""
+def _disk_mib(root: str) -> tuple[int | None, int | None]:
+    """Free and total space of the engine's data directory, where it is on this machine."""
     try:
         stat = os.statvfs(root)
     except OSError:
-        return None
-    return stat.f_bavail * stat.f_frsize // 1024 // 1024
+        return None, None
+    mebibyte = 1024 * 1024
+    return stat.f_bavail * stat.f_frsize // mebibyte, stat.f_blocks * stat.f_frsize // mebibyte
 
 
 def inspect_engine(stack: str) -> Engine:
@@ -120,11 +124,15 @@ def inspect_engine(stack: str) -> Engine:
     info: dict[str, Any] = json.loads(_docker("info", "--format", "{{json .}}"))
     if info.get("ServerErrors"):
         raise EngineError(f"the Docker engine can't be reached: {'; '.join(info['ServerErrors'])}")
+    free, total = _disk_mib(str(info.get("DockerRootDir", "/var/lib/docker")))
+    ours = ("--filter", f"label={Label.STACK}={stack}")
     return Engine(
         version=str(info["ServerVersion"]),
         cpus=int(info["NCPU"]),
         memory_mib=int(info["MemTotal"]) // 1024 // 1024,
-        disk_free_mib=_free_mib(str(info.get("DockerRootDir", "/var/lib/docker"))),
+        disk_free_mib=free,
+        disk_total_mib=total,
+        has_data=bool(_docker("volume", "ls", "--quiet", *ours, "--filter", f"label={Label.ROLE}={Role.DATA}").split()),
         networks=_networks(stack),
         jobs=_jobs(stack),
     )

@@ -17,6 +17,7 @@ PRODUCTION_MEMORY_MIB: Final = 16 * 1000 * 1000 * 1000 // 1024 // 1024
 """16 GB as machines are sold (10^9): the kernel keeps some for itself."""
 PRODUCTION_DISK_MIB: Final = 100 * 1000 * 1000 * 1000 // 1024 // 1024
 DISK_MIB: Final = 5 * 1024
+CLAMP: Final = "or set hostFit: clamp, which lowers what does not fit and says so"
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -41,6 +42,20 @@ def unmendable(settings: Settings, engine: Engine) -> list[Problem]:
                         f"overlaps {theirs} of the engine's network {name!r}; choose a free range or remove that one",
                     )
                 )
+    return problems
+
+
+def too_little_disk(settings: Settings, engine: Engine) -> list[Problem]:
+    """Asked of a stack that is not there yet. One that is must stay operable on a full disk: shorter retention,
+    a renewed certificate and a rotated token are what an operator needs then.
+    """
+    problems = []
+    if settings.production and engine.disk_total_mib is not None and engine.disk_total_mib < PRODUCTION_DISK_MIB:
+        has = f"the disk for Docker has {engine.disk_total_mib} MiB"
+        problems.append(Problem("production", "true", f"{has}; production asks for {PRODUCTION_DISK_MIB} MiB (100 GB)"))
+    if engine.disk_free_mib is not None and engine.disk_free_mib < DISK_MIB:
+        free = f"{engine.disk_free_mib} MiB of disk are free for Docker"
+        problems.append(Problem("", "", f"{free}; a new stack asks for {DISK_MIB} MiB: make room"))
     return problems
 
 
@@ -69,11 +84,8 @@ def misfits(settings: Settings, engine: Engine) -> list[Problem]:
                 f"the reservations together exceed the host's {engine.memory_mib} MiB",
             )
         )
-    disk = PRODUCTION_DISK_MIB if settings.production else DISK_MIB
-    if engine.disk_free_mib is not None and engine.disk_free_mib < disk:
-        problems.append(
-            Problem("", "", f"{engine.disk_free_mib} MiB of disk are free for Docker; this stack asks for {disk} MiB")
-        )
+    if not engine.has_data:
+        problems += too_little_disk(settings, engine)
     if settings.production:
         if engine.cpus < PRODUCTION_CPUS:
             problems.append(
@@ -115,8 +127,7 @@ def fit(settings: Settings, engine: Engine) -> tuple[Settings, list[str]]:
     if settings.host_fit == "strict":
         problems += small
     if problems:
-        hint = "or set hostFit: clamp to lower what does not fit" if small and settings.host_fit == "strict" else ""
-        raise SettingsError([*problems, Problem("hostFit", settings.host_fit, hint)] if hint else problems)
+        raise SettingsError(problems, hint=CLAMP if small and settings.host_fit == "strict" else "")
     if not small:
         return settings, []
     sizes, replicas = settings.sizes(), settings.service_replicas()

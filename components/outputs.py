@@ -14,7 +14,8 @@ from components.settings import Settings
 
 def endpoints(settings: Settings) -> dict[str, str]:
     """Full URLs without a path, as seen from the host (or under the first public name)."""
-    host = settings.public_names[0] if settings.public_names else "localhost"
+    name = next((name for name in settings.public_names if not name.startswith("*")), "localhost")
+    host = f"[{name}]" if ":" in name else name
     ports = settings.ports
     return {
         "phoenix": f"https://{host}:{ports.phoenix}",

@@ -65,6 +65,12 @@ def become_root_hint(what: str) -> str:
     return f"run it as root (`sudo make ...`), or {what} yourself and run the same command again"
 
 
+def client_package() -> str:
+    """The Debian package that holds the `docker` command: newer releases have one for it alone."""
+    shown = subprocess.run(["apt-cache", "show", "docker-cli"], capture_output=True, check=False)
+    return "docker-cli" if shown.returncode == 0 else "docker.io"
+
+
 def apt_install(layout: Layout, progress: Progress, *packages: str) -> None:
     """Install Debian packages.
 
@@ -176,7 +182,7 @@ def ensure_engine(layout: Layout, progress: Progress, *, runs: Callable[[], bool
         )
     if runs():
         if shutil.which("docker") is None:
-            apt_install(layout, progress, "docker-cli")
+            apt_install(layout, progress, client_package())
         with progress.step("waiting for the Docker engine that is running"):
             deadline = time.monotonic() + START_SECONDS
             while not answers():
@@ -190,6 +196,8 @@ def ensure_engine(layout: Layout, progress: Progress, *, runs: Callable[[], bool
         return
     if shutil.which("dockerd") is None or shutil.which("docker") is None:
         apt_install(layout, progress, "docker.io", "iptables", "ca-certificates")
+        if shutil.which("docker") is None:  # newer Debian has the client in a package of its own
+            apt_install(layout, progress, "docker-cli")
         if answers():  # the package's own service
             return
     elif os.geteuid() != 0:

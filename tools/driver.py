@@ -111,6 +111,11 @@ def advice(diagnostics: str, stack: str) -> str:
         f"Pulumi.{stack}.yaml carries the `encryptionsalt` of another passphrase: remove that line, or use the backend"
     )
     known = (
+        (
+            "active endpoints",
+            "containers that are not the stack's are still on one of its networks (`docker network inspect "
+            f"agentstack-{stack}-application-network` names them): stop or disconnect them, {again}",
+        ),
         ("incorrect passphrase", f"{salt} and passphrase that it was made with (plain `pulumi up`)"),
         (
             "is already in use by container",

@@ -27,11 +27,11 @@ class Problem:
 class SettingsError(ValueError):
     """A stack file that can't be used; ``problems`` holds every fault."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], hint: str = "") -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         head = f"{count} setting{'s' if count != 1 else ''} of the stack file can't be used; nothing was changed:"
-        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems), *([hint] if hint else [])]))
 
 
 _ALLOWED = {

@@ -46,7 +46,7 @@ def test_an_occupied_subnet_is_refused_and_named() -> None:
 
 
 def test_strict_names_everything_that_does_not_fit() -> None:
-    text = refusal(PROD, replace(SMALL, memory_mib=4000, disk_free_mib=1000))
+    text = refusal(PROD, replace(SMALL, memory_mib=4000, disk_free_mib=1000, disk_total_mib=50_000))
     for part in (
         "phoenix.cpus = 4: the host has 2 cores",
         "postgres.cpus = 3",
@@ -56,6 +56,7 @@ def test_strict_names_everything_that_does_not_fit() -> None:
         "production asks for 8",
         "16 GB",
         "MiB of disk are free",
+        "the disk for Docker has 50000 MiB",
         "hostFit: clamp",
     ):
         assert part in text
@@ -73,3 +74,9 @@ def test_clamp_lowers_limits_and_reservations_and_says_so() -> None:
 def test_a_refusal_comes_before_any_resource_is_registered() -> None:
     with pytest.raises(pulumi.RunError, match="nothing was changed"):
         run_program("prod", engine=SMALL)
+
+
+def test_a_full_disk_refuses_a_new_stack_and_keeps_an_old_one_operable() -> None:
+    full = replace(SMALL, disk_free_mib=100)
+    assert "100 MiB of disk are free" in refusal(DEV, full)
+    assert fit(DEV, replace(full, has_data=True)) == (DEV, [])
