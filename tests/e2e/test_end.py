@@ -1,14 +1,10 @@
-"""Interrupted runs, `down` and `up` again, and the end: nothing is left, and only when it was asked for."""
+"""Failed runs, `down` and `up` again, and the end: nothing is left, and only when it was asked for."""
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.e2e.stack import ROOT, StackUnderTest, descendants, docker, inspect, poll
+from tests.e2e.stack import ROOT, StackUnderTest, docker, inspect, poll
 from tests.e2e.telemetry import ids, llm_span, request, send_http
 
 pytestmark = pytest.mark.e2e
@@ -30,36 +26,6 @@ def test_a_failed_creation_fails_this_up_and_the_next_until_mended(stack: StackU
     assert name in first.stdout + first.stderr
     stack.up()
     assert stack.health("grafana") == "healthy"
-
-
-def test_a_killed_up_heals(stack: StackUnderTest) -> None:
-    stack.write_settings(
-        {"grafana": {"cpus": 1.0, "memoryMib": 256}, "blackboxExporter": {"cpus": 0.5, "memoryMib": 48}}
-    )
-    running = subprocess.Popen(
-        [sys.executable, "-m", "tools.up", "--stack", stack.name],
-        cwd=ROOT,
-        env=stack.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    old = inspect(stack.container("grafana"))["Id"]
-
-    def in_the_middle() -> bool:
-        listed = docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}")
-        return old not in listed or running.poll() is not None
-
-    try:
-        poll(in_the_middle, 300, "the up replaces Grafana", every=0.1)
-    finally:
-        for pid in descendants(running.pid):  # as a power cut would: pulumi and its plugins too
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        running.wait(timeout=30)
-    stack.up()
-    quiet = ("--expect-no-changes", "--non-interactive", "--stack", stack.name)
-    stack.pulumi("preview", *quiet)
-    stack.pulumi("refresh", "--preview-only", *quiet)
 
 
 def test_down_then_up_keeps_traces_and_logins(stack: StackUnderTest) -> None:
