@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class Engine:
-    """A look at the engine: version, cores, memory and free disk in MiB, foreign networks, our one-shots."""
+    """A look at the engine: version, cores, memory and free disk in MiB, foreign networks, our one-shots and sick."""
 
     version: str
     cpus: int
@@ -41,6 +42,8 @@ class Engine:
     networks: dict[str, ipaddress.IPv4Network] = field(default_factory=dict)
     """Every network that is not this stack's: name -> IPv4 range."""
     jobs: dict[str, JobState] = field(default_factory=dict)
+    unwell: frozenset[str] = frozenset()
+    """This stack's services that run but are not healthy."""
 
 
 def _docker(*arguments: str) -> str:
@@ -105,6 +108,37 @@ def _jobs(stack: str) -> dict[str, JobState]:
     }
 
 
+def _unwell(stack: str) -> frozenset[str]:
+    wanted = (f"label={Label.STACK}={stack}", f"label={Label.ROLE}={Role.SERVICE}")
+    names = _docker("ps", "--all", "--quiet", *(f"--filter={one}" for one in wanted)).split()
+    return frozenset(
+        container["Name"].lstrip("/")
+        for container in _inspect("container", names)
+        if (container["State"].get("Health") or {}).get("Status", "healthy") != "healthy"
+    )
+
+
+def wait_until_healthy(container: str, timeout_seconds: float) -> None:
+    """Wait for a container's health check.
+
+    Raises:
+        EngineError: when it is not healthy in time; with what its last check said.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        [found] = _inspect("container", [container])
+        health = found["State"].get("Health") or {}
+        if health.get("Status") == "healthy":
+            return
+        if time.monotonic() >= deadline:
+            said = (health.get("Log") or [{}])[-1].get("Output", "").strip() or "nothing yet"
+            raise EngineError(
+                f"{container} is not healthy after {timeout_seconds:.0f} s; its health check says: {said}. "
+                f"Read `docker logs {container}`, mend the cause and run `up` again"
+            )
+        time.sleep(1)
+
+
 def _disk_mib(root: str) -> tuple[int | None, int | None]:
     """Free and total space of the engine's data directory, where it is on this machine."""
     try:
@@ -135,4 +169,5 @@ def inspect_engine(stack: str) -> Engine:
         has_data=bool(_docker("volume", "ls", "--quiet", *ours, "--filter", f"label={Label.ROLE}={Role.DATA}").split()),
         networks=_networks(stack),
         jobs=_jobs(stack),
+        unwell=_unwell(stack),
     )

@@ -27,7 +27,7 @@ def lay_foundation(stack: str, settings: Settings, engine: Engine) -> tuple[Cont
         networks=networks,
         probe_image=images["probe"],
         toolbox_image=images["postgres"],
-        jobs=engine.jobs,
+        engine=engine,
     )
     context = Context(
         stack=stack,

@@ -9,16 +9,17 @@ Spellings here are those that keep a refresh clean: "0.5", "1.0", "1m0s", ``CAP_
 both ulimits, no platform.
 """
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import pulumi
 import pulumi_docker as docker
 
-from components.engine import JobState
+from components.engine import Engine, wait_until_healthy
 from components.names import (
     ALIASES,
     CONFIG_DIR,
@@ -114,13 +115,13 @@ class ContainerRuntime(pulumi.ComponentResource):
         networks: Networks,
         probe_image: pulumi.Input[str],
         toolbox_image: pulumi.Input[str],
-        jobs: Mapping[str, JobState],
+        engine: Engine,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Args:
         probe_image: the image whose /probe fills the probe volume; carriers are made from it too.
         toolbox_image: an image with a shell and chown, for the one-shots that give a volume to its user.
-        jobs: the engine's one-shots of this stack, by container name.
+        engine: the look at the engine before this `up`: its one-shots and what is not healthy.
         """
         super().__init__("agentstack:observability:ContainerRuntime", name, {}, opts)
         self._stack = stack
@@ -128,7 +129,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         self._networks = networks
         self._toolbox_image = toolbox_image
         self._probe_image = probe_image
-        self._jobs = jobs
+        self._engine = engine
         self._data: dict[str, tuple[docker.Volume, pulumi.Resource]] = {}
         self._probe = self._probe_volume()
 
@@ -265,7 +266,7 @@ class ContainerRuntime(pulumi.ComponentResource):
 
     def _attempt(self, name: str) -> dict[str, str]:
         """A one-shot that failed is tried again: its label then differs, and a changed label replaces it."""
-        state = self._jobs.get(self._docker_name(name))
+        state = self._engine.jobs.get(self._docker_name(name))
         attempt = 1 if state is None else state.attempt + (0 if state.succeeded else 1)
         return {Label.ATTEMPT: str(attempt)}
 
@@ -346,7 +347,7 @@ class ContainerRuntime(pulumi.ComponentResource):
         networks = self._networks_of(workload.networks, service, replica, own_name=True)
         resources = workload.resources
         health = workload.health
-        return docker.Container(
+        container = docker.Container(
             replica_name(service, replica),
             name=self._docker_name(replica_name(service, replica)),
             hostname=replica_name(service, replica) if networks else None,
@@ -416,6 +417,23 @@ class ContainerRuntime(pulumi.ComponentResource):
                 ),
             ),
         )
+        full = self._docker_name(replica_name(service, replica))
+        if health is not None and full in self._engine.unwell and not pulumi.runtime.is_dry_run():
+            self._check_health(container, full, health)
+        return container
+
+    @staticmethod
+    def _check_health(container: docker.Container, name: str, health: Health) -> pulumi.Output[None]:
+        """What was not healthy before this `up` must be so after it.
+
+        The provider waits for a container's health only when it makes one: it takes a container that never became
+        healthy for made, and the next `up` would bless it by an update in place.
+        """
+
+        def check(_: str) -> Awaitable[None]:
+            return asyncio.to_thread(wait_until_healthy, name, health.wait_timeout_seconds)
+
+        return container.id.apply(check)
 
     # ---- one-shots
 

@@ -50,7 +50,7 @@ images = ImageSet("images", load_lock(here / "lock.json"), settings)
 networks = Networks("networks", stack, settings)
 runtime = ContainerRuntime(
     "runtime", stack=stack, bind_address="127.0.0.1", networks=networks, probe_image=images["probe"],
-    toolbox_image=images["postgres"], jobs=inspect_engine(stack).jobs,
+    toolbox_image=images["postgres"], engine=inspect_engine(stack),
 )
 nothing = pulumi.Output.from_input("")
 scrape = ScrapeCredential(username="nobody", password=nothing, bcrypt_hash=nothing)
