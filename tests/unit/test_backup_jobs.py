@@ -291,6 +291,13 @@ def test_a_new_second_repository_begins_with_the_newest_segment() -> None:
     assert carry.missing((), ()) == []
 
 
+def test_only_the_folders_in_which_the_two_may_differ_are_read() -> None:
+    local = tuple(f"17-1/00000001000000{n:02X}" for n in range(9))
+    assert carry.recent(local, local[:6]) == (list(local[4:]), list(local[4:6]))
+    assert carry.recent(local, local[:1]) == (list(local), [local[0]])
+    assert carry.recent(local, ()) == ([local[-1]], [])
+
+
 # ---- restore
 
 

@@ -5,17 +5,15 @@ as well (seen: no segment in 300 s). What is missing in the second repository is
 known to be whole, and pushed: the same files, each checked by pgBackRest on both ways.
 """
 
-import re
 import shutil
 from pathlib import Path
 
-from components.backup.container.config import STANZA, Config, Repository
+from components.backup.container.config import Config, Repository
 from components.backup.container.pgbackrest import PgBackRest, Segment
 from components.backup.container.shell import run, say
 
 BATCH = 64
 """Segments of one run: what is left waits for the next, so that a long outage does not block the other jobs."""
-_HISTORY = re.compile(r"(?:^|/)([0-9A-F]{8}\.history)$")
 
 
 def missing(local: tuple[Segment, ...], remote: tuple[Segment, ...]) -> list[Segment]:
@@ -31,6 +29,17 @@ def missing(local: tuple[Segment, ...], remote: tuple[Segment, ...]) -> list[Seg
     return [s for s in local if (s.archive, s.name) not in held and (s.archive, s.name) > floor]
 
 
+def recent(local: tuple[str, ...], remote: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The log folders in which the two may differ: from the last but one of the second repository on.
+
+    All of it would be tens of thousands of names every half minute, and S3 is paid by the request.
+    """
+    if not remote:
+        return list(local[-1:]), []
+    floor = remote[-2:][0]
+    return [folder for folder in local if folder >= floor], list(remote[-2:])
+
+
 class Carrier:
     """From the local repository to ``remote``."""
 
@@ -39,14 +48,18 @@ class Carrier:
         self.remote = PgBackRest(remote)
         self.work = config.scratch / "carry"
         self.pgdata = config.pgdata
+        self.newest: int | None = None
+        """When the newest segment that is there now was archived here (Unix seconds)."""
 
-    def run(self) -> tuple[int, int]:
-        """Carry one batch; how many segments were carried, and how many still wait.
+    def run(self) -> int:
+        """Carry one batch; how many segments still wait.
 
         Raises:
             JobError: when a repository can't be read or written.
         """
-        waiting = missing(self.local.segments(), self.remote.segments())
+        here, there = recent(self.local.log_folders(), self.remote.log_folders())
+        local, remote = self.local.segments_in(here), self.remote.segments_in(there)
+        waiting = missing(local, remote)
         self.work.mkdir(parents=True, exist_ok=True)
         try:
             self._histories()
@@ -54,25 +67,21 @@ class Carrier:
                 self._carry(segment.name)
         finally:
             shutil.rmtree(self.work, ignore_errors=True)
-        carried = min(len(waiting), BATCH)
-        if carried:
-            say(f"carried {carried} WAL segments to {self.remote.repository.name}, {len(waiting) - carried} wait")
-        return carried, len(waiting) - carried
+        left = waiting[BATCH:]
+        arrived = [segment.stored for segment in local if segment not in left]
+        self.newest = max(arrived, default=None)
+        if waiting:
+            say(f"carried {len(waiting) - len(left)} WAL segments to {self.remote.repository.name}, {len(left)} wait")
+        return len(left)
 
     def drain(self) -> None:
         """Carry until nothing waits."""
-        while self.run()[1]:
+        while self.run():
             pass
 
     def _histories(self) -> None:
         """Histories of timelines: without them no restore finds its way past an earlier restore."""
-
-        def names(repository: PgBackRest) -> set[str]:
-            words = repository.command("repo-ls", "--recurse", "--output=text")
-            text = run([*[w for w in words if not w.startswith("--stanza=")], f"archive/{STANZA}"], seconds=300)
-            return {match.group(1) for line in text.splitlines() if (match := _HISTORY.search(line.strip()))}
-
-        for name in sorted(names(self.local) - names(self.remote)):
+        for name in sorted(self.local.histories() - self.remote.histories()):
             self._carry(name)
 
     def _carry(self, name: str) -> None:

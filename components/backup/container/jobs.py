@@ -89,8 +89,14 @@ class Jobs:
 
     def carry(self, repository: Repository) -> None:
         """The log to the second repository."""
-        with exclusive("carry"):
-            Carrier(self.config, repository).run()
+        carrier = Carrier(self.config, repository)
+        try:
+            with exclusive("carry"):
+                carrier.run()
+        except JobError:
+            self._note_repository(repository.name, {"up": 0})
+            raise
+        self._note_repository(repository.name, {"up": 1, "wal_newest": carrier.newest})
 
     @contextmanager
     def _carrying(self, repository: Repository) -> Iterator[None]:
@@ -193,11 +199,12 @@ class Jobs:
             "newest": newest_by_kind(usable),
             "repository_bytes": sum(item.repository_bytes for item in usable),
             "wal_segments": len(segments),
-            "wal_newest": max((segment.stored for segment in segments), default=None),
             "wal_missing_segments": sum(g.missing for g in gaps(segments, usable[0].wal_start)) if usable else 0,
         }
         if usable:
             found["database_bytes"] = usable[-1].database_bytes
+        if repository.name == LOCAL:
+            found["wal_newest"] = max((segment.stored for segment in segments), default=None)
         self._note_repository(repository.name, found)
 
     def _note_repository(self, name: str, found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ restore to the end of the archive stops at a hole without a word.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,9 @@ from components.backup.container.shell import JobError, run
 
 SEGMENTS_PER_LOG = 256
 """WAL segments of 16 MiB in one 4 GiB log file: what the second and third part of a segment's name count."""
+_ARCHIVE = re.compile(r"\d+-\d+")
+_HISTORY = re.compile(r"[0-9A-F]{8}\.history")
+_FOLDER = re.compile(r"[0-9A-F]{16}")
 _SEGMENT = re.compile(r"(?:^|/)(?P<archive>\d+-\d+)/[0-9A-F]{16}/(?P<name>[0-9A-F]{24})-[0-9a-f]{40}")
 
 
@@ -161,15 +165,57 @@ class PgBackRest:
         """
         return parse_info(self.run("info", "--output=json", "--log-level-console=error", seconds=120))
 
+    def _listing(self, path: str, *words: str) -> str:
+        # repo-ls takes its path after the command's name, and no stanza.
+        command = [
+            word for word in self.command("repo-ls", "--output=json", *words) if not word.startswith("--stanza=")
+        ]
+        return run([*command, f"archive/{STANZA}{path}"], seconds=300)
+
     def segments(self) -> tuple[Segment, ...]:
-        """The WAL segments, in order.
+        """All WAL segments, in order.
 
         Raises:
             JobError: when the repository can't be read.
         """
-        # repo-ls takes its path after the command's name.
-        words = [*self.command("repo-ls", "--recurse", "--output=json"), f"archive/{STANZA}"]
-        return parse_segments(run([w for w in words if not w.startswith("--stanza=")], seconds=300))
+        return parse_segments(self._listing("", "--recurse"))
+
+    def log_folders(self) -> tuple[str, ...]:
+        """The folders of the log (256 segments each), in order: ``17-1/0000000100000002``.
+
+        Raises:
+            JobError: when the repository can't be read.
+        """
+        archives = [name for name in json.loads(self._listing("")) if _ARCHIVE.fullmatch(name)]
+        found = [
+            f"{archive}/{name}"
+            for archive in archives
+            for name in json.loads(self._listing(f"/{archive}"))
+            if _FOLDER.fullmatch(name)
+        ]
+        return tuple(sorted(found))
+
+    def histories(self) -> set[str]:
+        """Names of the timelines' history files.
+
+        Raises:
+            JobError: when the repository can't be read.
+        """
+        archives = [name for name in json.loads(self._listing("")) if _ARCHIVE.fullmatch(name)]
+        names = {name for archive in archives for name in json.loads(self._listing(f"/{archive}"))}
+        return {name for name in names if _HISTORY.fullmatch(name)}
+
+    def segments_in(self, folders: Sequence[str]) -> tuple[Segment, ...]:
+        """The WAL segments of some of these folders, in order.
+
+        Raises:
+            JobError: when the repository can't be read.
+        """
+        found: list[Segment] = []
+        for folder in folders:
+            entries: dict[str, Any] = json.loads(self._listing(f"/{folder}"))
+            found += parse_segments(json.dumps({f"{folder}/{name}": entry for name, entry in entries.items()}))
+        return tuple(found)
 
     def verify(self) -> list[str]:
         """Read everything in the repository and compare checksums; the faults found.

@@ -24,8 +24,8 @@ ALIVE = Path("/tmp/agentstack-alive")  # noqa: S108 (the container's own tmpfs)
 """Touched at every tick: what the health check looks at."""
 HEARTBEAT_SECONDS = 300
 COLLECT_SECONDS = 60
-COLLECT_FAR_SECONDS = 120
-"""A second repository is paid by the request."""
+COLLECT_FAR_SECONDS = 900
+"""All names of the second repository, which is paid by the request; carrying the log sees its newest end."""
 CARRY_SECONDS = 30
 PREPARE_SECONDS = 10
 RETRY_SECONDS = 900
