@@ -79,6 +79,9 @@ def probe_command(health: Health) -> list[str]:
         common += ["--restart-after", str(health.restart_after), "--grace", f"{health.start_period_seconds}s"]
     if health.reload_signal:
         common += ["--reload-dir", LIVE_DIR, "--reload-signal", health.reload_signal]
+    if health.reload_keeps:
+        keeps = health.reload_keeps
+        common += ["--reload-socket", keeps.socket, "--reload-ask", keeps.ask, "--reload-answer", keeps.answer]
     return ["CMD", PROBE, mode, *common, *arguments]
 
 

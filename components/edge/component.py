@@ -9,6 +9,7 @@ from components.context import Context
 from components.contributions import ScrapeTarget
 from components.edge import maps
 from components.edge.limits import SMOKE_LIMITS
+from components.edge.reload import KEEPS
 from components.edge.render import (
     LOOPBACK,
     STOP_GRACE_SECONDS,
@@ -40,6 +41,7 @@ GID = 99
 
 HEALTH = Health(
     reload_signal="USR2",
+    reload_keeps=KEEPS,
     probe=("http", "--url", f"http://127.0.0.1:{Port.EDGE_HEALTH}/live"),
     interval_seconds=5,
     start_period_seconds=15,

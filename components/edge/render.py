@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from components.edge import maps
 from components.edge.limits import LIMITS, RETRY_SECONDS, retry
 from components.edge.messages import MESSAGES
-from components.edge.reload import PID_FILE
+from components.edge.reload import SERVERS_FILE, SOCKET
 from components.names import APPLICATION_HEADER, CONFIG_DIR, Port, Service
 from components.settings.sizing import MAX_REPLICAS
 
@@ -234,7 +234,8 @@ def render_config(edge: Edge) -> str:
             header_prefix=_APPLICATION_PREFIX,
             slots=MAX_REPLICAS,
             tls_dir=f"{CONFIG_DIR}/tls",
-            pid_file=PID_FILE,
+            socket=SOCKET,
+            servers_file=SERVERS_FILE,
             hard_stop_seconds=HARD_STOP_SECONDS,
         )
     )

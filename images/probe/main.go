@@ -74,6 +74,10 @@ func run(arguments []string, out io.Writer, restarts *restarter) int {
 	flags.StringVar(&reload.dir, "reload-dir", "", "directory of live files: a change makes the service reload")
 	flags.StringVar(&reload.signal, "reload-signal", "USR2", "the signal that asks the service to reload: HUP, USR1 or USR2")
 
+	flags.StringVar(&reload.socket, "reload-socket", "", "Unix socket that is asked --reload-ask before the service reloads")
+	flags.StringVar(&reload.ask, "reload-ask", "", "the line to send there")
+	flags.StringVar(&reload.answer, "reload-answer", "", "file that keeps the answer for the service's next start")
+
 	check, err := parse(mode, flags, arguments[1:])
 	if err != nil {
 		if !errors.Is(err, flag.ErrHelp) {

@@ -3,12 +3,16 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // reloader asks the service to reload when its live files have changed since it started.
@@ -19,6 +23,39 @@ type reloader struct {
 	dir    string
 	signal string
 	state  string
+
+	// What the service would forget over a reload: it is asked at the socket, and finds its answer in the file.
+	socket, ask, answer string
+}
+
+// keep asks the service what it would forget and leaves the answer where it reads it at the reload.
+func (l *reloader) keep() error {
+	if l.socket == "" {
+		return nil
+	}
+	connection, err := net.DialTimeout("unix", l.socket, time.Second)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	if err := connection.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(connection, l.ask+"\n"); err != nil {
+		return err
+	}
+	text, err := io.ReadAll(io.LimitReader(connection, 1<<20))
+	if err != nil {
+		return err
+	}
+	if len(text) == 0 {
+		return errors.New("no answer")
+	}
+	draft := l.answer + ".new"
+	if err := os.WriteFile(draft, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(draft, l.answer)
 }
 
 var reloadSignals = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
@@ -80,12 +117,17 @@ func (l *reloader) note(restarts *restarter) string {
 			return "reload impossible: " + err.Error()
 		}
 	}
+	said := ""
+	if err := l.keep(); err != nil {
+		// The new files matter more than what is forgotten.
+		said = "; its state was not kept: " + err.Error()
+	}
 	for _, target := range targets {
 		if err := restarts.kill(target.pid, reloadSignals[l.signal]); err != nil {
 			return fmt.Sprintf("reload failed: %s (%d): %v", target.name, target.pid, err)
 		}
 	}
-	return l.save(life, now, now, "live files changed: sent SIG"+l.signal)
+	return l.save(life, now, now, "live files changed: sent SIG"+l.signal+said)
 }
 
 func (l *reloader) save(life, taken, seen, note string) string {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -49,5 +52,36 @@ func TestReloadWaitsForTwoEqualLooksAndSignalsOnce(t *testing.T) {
 	reload.note(restarts)
 	if len(sent) != 1 || sent[0] != 7 {
 		t.Fatalf("want one signal to the service (7), got %v", sent)
+	}
+}
+
+func TestReloadKeepsWhatTheServiceAnswers(t *testing.T) {
+	dir := t.TempDir()
+	reload := &reloader{socket: filepath.Join(dir, "socket"), ask: "show state", answer: filepath.Join(dir, "kept")}
+	if err := reload.keep(); err == nil {
+		t.Fatal("no error without a service")
+	}
+	listener, err := net.Listen("unix", reload.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(connection).ReadString('\n')
+			connection.Write([]byte("heard " + strings.TrimSpace(line)))
+			connection.Close()
+		}
+	}()
+	if err := reload.keep(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(reload.answer)
+	if err != nil || string(text) != "heard show state" {
+		t.Fatalf("kept %q, %v", text, err)
 	}
 }

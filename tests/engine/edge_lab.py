@@ -28,7 +28,6 @@ from cryptography.x509.oid import NameOID
 
 from components.edge import maps
 from components.edge.component import HEALTH
-from components.edge.reload import RELOAD_COMMAND
 from components.edge.render import LOOPBACK, Edge, gateways, interfaces, render_config, sizing
 from components.names import CONFIG_DIR, LIVE_DIR, PROBE_DIR, Service
 from components.runtime import probe_command
@@ -135,10 +134,10 @@ class EdgeLab:
     def container(self, name: str) -> str:
         return f"{self.name}-{name}"
 
-    def backend(self) -> None:
+    def backend(self, called: str = "backend") -> None:
         """Collector and interfaces in one container."""
         certificate, key = self.authority.leaf("collector", "phoenix", "grafana", "prometheus", "alertmanager")
-        name = self.container("backend")
+        name = self.container(called)
         aliases = [word for alias in ("collector", "phoenix") for word in ("--network-alias", alias)]
         self._containers.append(name)
         docker(
@@ -150,6 +149,9 @@ class EdgeLab:
         aliases = [word for alias in ("grafana", "prometheus", "alertmanager") for word in ("--alias", alias)]
         docker("network", "connect", *aliases, self.network("monitoring"), name)
         docker("start", name)
+
+    def remove(self, called: str) -> None:
+        docker("rm", "-f", "-v", self.container(called))
 
     def describe(self, service: Service, **changes: Any) -> Edge:
         """The edge as the stack would describe it for these networks."""
@@ -261,9 +263,10 @@ class EdgeLab:
         return "slow" in docker("logs", self.container("backend"))
 
     def reload(self, called: str) -> None:
-        """What an operator runs after the live files changed."""
+        """Let the probe see changed live files, which it takes up at its second look."""
         done = self.log(called).count("Loading success")
-        docker("exec", self.container(called), *RELOAD_COMMAND)
+        said = [self.probe(called) for _ in range(2)]
+        assert said[-1].endswith("live files changed: sent SIGUSR2"), said
         eventually(lambda: self.log(called).count("Loading success") > done, f"{called} has reloaded", 20)
 
     def probe(self, called: str) -> str:

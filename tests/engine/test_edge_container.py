@@ -4,6 +4,7 @@ Decides: who gets in (tokens, origins, sources, networks) and as whom; what is r
 what the interfaces' ports serve and close; that a reload loses no request and a stop lets requests end.
 """
 
+import re
 import socket
 import ssl
 import threading
@@ -374,6 +375,7 @@ class TestLife:
             return sizes
 
         assert send(lab, "chat").status == 200
+        assert lab.probe(OTLP).startswith("ok ")
         port = lab.port(OTLP, Port.OTLP_HTTP)
         with ThreadPoolExecutor(4) as pool:
             running = [pool.submit(http_requests), pool.submit(http_requests), pool.submit(grpc_exports)]
@@ -395,6 +397,25 @@ class TestLife:
         assert (before, after) == (401, 200)
         assert set(statuses) == {200}
         assert len(exports) > 20
+        assert "collector1: IP changed from '(none)'" not in lab.log(OTLP).rsplit("Reloading HAProxy", 1)[1]
+
+    def test_a_worker_that_was_reloaded_finds_replicas_added_later(self, lab: EdgeLab) -> None:
+        """The kept state names seven free slots as down: they must still be there for whoever comes."""
+
+        def up() -> int:
+            address, password = lab.address(OTLP, "monitoring"), lab.scraper(SCRAPE_PASSWORD)
+            page = lab.ask(Port.EDGE_METRICS, path="/metrics", address=address, authorization=password)
+            found = re.findall(rb'haproxy_backend_active_servers\{proxy="otlp_http"\} (\d+)', page.body)
+            return int(found[0])
+
+        assert "Reloading HAProxy" in lab.log(OTLP), "the test before this one reloads"
+        assert up() == 1
+        lab.backend("another")
+        try:
+            eventually(lambda: up() == 2, "both replicas are used", 30)
+        finally:
+            lab.remove("another")
+        eventually(lambda: up() == 1, "the one that left is not", 30)
 
     def test_the_health_check_reloads_by_itself_once_live_files_changed(self, lab: EdgeLab) -> None:
         assert lab.probe(UI).startswith("ok ")

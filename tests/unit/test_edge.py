@@ -14,7 +14,7 @@ from components.collector.receive import MAX_REQUEST_MIB
 from components.edge import maps
 from components.edge.limits import LIMITS, SMOKE_LIMITS, retry
 from components.edge.messages import MESSAGES
-from components.edge.reload import PID_FILE, RELOAD_COMMAND
+from components.edge.reload import KEEPS
 from components.edge.render import LOOPBACK, Edge, interfaces, render_config, sizing
 from components.names import SMOKE_APPLICATION, Service
 from components.settings.access import Application
@@ -220,9 +220,10 @@ class TestMaps:
 
 
 class TestReload:
-    def test_the_command_reads_what_the_configuration_writes(self) -> None:
-        assert f"pidfile {PID_FILE}\n" in render_config(edge())
-        assert f'"$(cat {PID_FILE})"' in RELOAD_COMMAND[-1]
+    def test_a_new_worker_finds_the_servers_where_the_probe_keeps_them(self) -> None:
+        config = render_config(edge())
+        assert f"stats socket {KEEPS.socket} mode 600 level user\n" in config
+        assert f"server-state-file {KEEPS.answer}\n" in config
 
 
 MAIN = """
