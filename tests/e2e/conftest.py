@@ -30,6 +30,7 @@ def unborn() -> Iterator[StackUnderTest]:
     try:
         yield made
     finally:
+        made.close()
         if not os.environ.get("AGENTSTACK_KEEP"):
             made.clear()
 
