@@ -66,7 +66,7 @@ lint: ## Style and types alone
 	@$(PYTHON) -m tools.check lint
 
 .PHONY: bench
-bench: setup ## Measure: cold up, no-op up, preview, resident memory
+bench: setup images ## Measure times, memory and throughput on a stack of its own; writes docs/performance.md (10 min)
 	@$(VENV)/python -m tools.bench
 
 .PHONY: dashboards

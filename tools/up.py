@@ -80,11 +80,11 @@ ADDRESSES: Final = (
 )
 
 
-def login(kind: str, stack: str) -> str:
+def login(kind: str, stack: str, application: str = "default") -> str:
     """The command that shows a login."""
     chosen = "" if stack == "dev" else f" --stack {stack}"
     if kind == "connect":
-        return f".venv/bin/agentstack connect default{chosen}"
+        return f".venv/bin/agentstack connect {application}{chosen}"
     return f".venv/bin/agentstack outputs --show-secrets{chosen}  (credentials.{kind})"
 
 
@@ -95,17 +95,20 @@ def table(outputs: dict[str, Any], stack: str) -> Table:
     made.add_column("what it is")
     made.add_column("login: run", overflow="fold")
     stand_ins = set(outputs.get("stand_ins") or [])
+    applications = sorted((outputs.get("credentials") or {}).get("ingest_tokens") or {}) or ["default"]
+    application = "default" if "default" in applications else applications[0]
     for key, text, kind in ADDRESSES:
         url = (outputs.get("endpoints") or {}).get(key)
         if url:
-            made.add_row(url, text + (" (a stand-in)" if key in stand_ins else ""), login(kind, stack))
+            made.add_row(url, text + (" (a stand-in)" if key in stand_ins else ""), login(kind, stack, application))
     return made
 
 
-def say_trust(certificate: Path) -> None:
+def say_trust(certificate: Path, outputs: dict[str, Any]) -> None:
     """How to trust the CA."""
+    phoenix = (outputs.get("endpoints") or {}).get("phoenix", "https://localhost:6006")
     print(f"\nTrust the stack's CA ({certificate}):")
-    print(f"  curl:      curl --cacert {certificate} https://localhost:6006/health")
+    print(f"  curl:      curl --cacert {certificate} {phoenix}/health")
     print(f"  Python:    SSL_CERT_FILE={certificate} (`agentstack connect APP` prints all that an application needs)")
     print(f"  this host: cp {certificate} /usr/local/share/ca-certificates/agentstack.crt && update-ca-certificates")
     print("  browsers:  import that file as an authority\n")
@@ -141,7 +144,7 @@ def bring_up(name: str) -> int:
                 f"`make logs SERVICE=collector STACK={name}` and `SERVICE=phoenix` show where it went",
             )
         Console().print(table(outputs, name))
-        say_trust(certificate)
+        say_trust(certificate, outputs)
     except Failure as failure:
         problem = failure
     # Always the last word: what runs, and how it is.

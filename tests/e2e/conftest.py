@@ -14,8 +14,8 @@ for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack's birth is looked at first, its end last."""
-    place = {"test_birth.py": -1, "test_end.py": 1}
+    """The stack's birth is looked at first, its end last; then the other way to one."""
+    place = {"test_birth.py": -1, "test_end.py": 1, "test_plain_pulumi.py": 2}
     items.sort(key=lambda item: place.get(item.path.name, 0) if item.path.parent.name == "e2e" else -2)
 
 

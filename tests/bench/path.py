@@ -1,0 +1,125 @@
+"""The whole path of a running stack: spans stored per second, and the time from sender to stored.
+
+Beside it, in the same run, Phoenix alone, fed directly on its own network by this machine: what edge, Collector,
+metrics, redaction and queue add. Stored means: a row of the database, counted by its own client.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from components.names import Port
+from tests.e2e.stack import StackUnderTest, docker, inspect, poll
+from tests.e2e.telemetry import llm_span, request
+
+PER_REQUEST = 100
+CONNECTIONS = 4
+SINGLE = 60
+"""Requests of one span each, for the latency."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way for spans to Phoenix."""
+
+    name: str
+    url: str
+    headers: dict[str, str]
+    server_name: str | None = None
+
+    def post(self, client: httpx.Client, project: str, spans: Sequence[Span]) -> None:
+        """Send until acknowledged."""
+        body = request(project, spans).SerializeToString()
+        headers = {"content-type": "application/x-protobuf", **self.headers}
+        extensions = {"sni_hostname": self.server_name} if self.server_name else {}
+        while True:
+            answer = client.post(self.url, content=body, headers=headers, extensions=extensions)
+            if answer.status_code == httpx.codes.OK:
+                return
+            if answer.status_code not in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}:
+                answer.raise_for_status()
+            time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Spans stored per second; seconds from sending to stored, median and 99th percentile of single spans."""
+
+    spans_per_second: float
+    median_seconds: float
+    p99_seconds: float
+
+
+def ways(stack: StackUnderTest) -> tuple[Way, Way]:
+    """The whole path, and Phoenix alone."""
+    bearer = {"authorization": f"Bearer {stack.token('bench')}"}
+    network = inspect(stack.container("phoenix"))["NetworkSettings"]["Networks"][stack.network("phoenix")]
+    secret = {"authorization": f"Bearer {stack.outputs['credentials']['phoenix']['admin_secret']}"}
+    direct = f"https://{network['IPAddress']}:{Port.PHOENIX}/v1/traces"
+    return (
+        Way("whole path (edge, Collector, Phoenix, PostgreSQL)", f"{stack.endpoint('otlp_http')}/v1/traces", bearer),
+        Way("Phoenix fed directly", direct, secret, "phoenix"),
+    )
+
+
+def stored(stack: StackUnderTest, project: str) -> int:
+    """Rows of a project in the database."""
+    sql = f"select count(*) from spans s join traces t on t.id = s.trace_rowid join projects p on p.id = t.project_rowid where p.name = '{project}'"  # noqa: E501, S608 - our own name
+    command = ("psql", "-X", "-A", "-t", "-h", "/var/run/postgresql", "-U", "postgres", "-d", "phoenix", "-c", sql)
+    return int(docker("exec", stack.container("postgres"), *command).strip())
+
+
+def client_of(stack: StackUnderTest) -> httpx.Client:
+    """Trusts our CA alone."""
+    return httpx.Client(verify=stack.trust, timeout=60, trust_env=False)
+
+
+def measure(stack: StackUnderTest, way: Way, spans: int, label: str) -> Measured:
+    """Send ``spans`` over a few connections, then single ones."""
+    project = f"bench-{label}"
+    bodies = [[llm_span() for _ in range(PER_REQUEST)] for _ in range(spans // PER_REQUEST)]
+
+    def sender(mine: list[list[Span]]) -> None:
+        with client_of(stack) as client:
+            for body in mine:
+                way.post(client, project, body)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for done in [pool.submit(sender, bodies[index::CONNECTIONS]) for index in range(CONNECTIONS)]:
+            done.result()
+    total = len(bodies) * PER_REQUEST
+    poll(lambda: stored(stack, project) == total, 300, f"{total} spans stored by {way.name}", every=0.2)
+    rate = total / (time.monotonic() - began)
+
+    times = []
+    with client_of(stack) as client:
+        for number in range(SINGLE):
+            one = f"{project}-{number}"
+            sent = time.monotonic()
+            way.post(client, one, [llm_span()])
+            poll(partial(stored, stack, one), 60, "one span stored", every=0.02)
+            times.append(time.monotonic() - sent)
+    times.sort()
+    return Measured(rate, statistics.median(times), times[min(len(times) - 1, round(0.99 * len(times)) - 1)])
+
+
+def rows(stack: StackUnderTest, spans: int = 10_000) -> str:
+    """A Markdown table of both ways, and their ratio."""
+    found = [
+        (way, measure(stack, way, spans, label)) for way, label in zip(ways(stack), ("path", "direct"), strict=True)
+    ]
+    lines = ["| way | spans stored per second | sender to stored, median | p99 |", "| --- | --- | --- | --- |"]
+    for way, it in found:
+        lines.append(f"| {way.name} | {it.spans_per_second:.0f} | {it.median_seconds:.2f} s | {it.p99_seconds:.2f} s |")
+    (_, path), (_, direct) = found
+    ratio = path.spans_per_second / direct.spans_per_second
+    added = path.p99_seconds - direct.p99_seconds
+    lines.append(f"| the first beside the second | {ratio:.2f} of it | | +{added:.2f} s |")
+    return "\n".join(lines)
