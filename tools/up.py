@@ -80,11 +80,11 @@ ADDRESSES: Final = (
 )
 
 
-def login(kind: str, stack: str, application: str = "default") -> str:
+def login(kind: str, stack: str) -> str:
     """The command that shows a login."""
     chosen = "" if stack == "dev" else f" --stack {stack}"
     if kind == "connect":
-        return f".venv/bin/agentstack connect {application}{chosen}"
+        return f".venv/bin/agentstack connect APPLICATION{chosen}"
     return f".venv/bin/agentstack outputs --show-secrets{chosen}  (credentials.{kind})"
 
 
@@ -95,12 +95,10 @@ def table(outputs: dict[str, Any], stack: str) -> Table:
     made.add_column("what it is")
     made.add_column("login: run", overflow="fold")
     stand_ins = set(outputs.get("stand_ins") or [])
-    applications = sorted((outputs.get("credentials") or {}).get("ingest_tokens") or {}) or ["default"]
-    application = "default" if "default" in applications else applications[0]
     for key, text, kind in ADDRESSES:
         url = (outputs.get("endpoints") or {}).get(key)
         if url:
-            made.add_row(url, text + (" (a stand-in)" if key in stand_ins else ""), login(kind, stack, application))
+            made.add_row(url, text + (" (a stand-in)" if key in stand_ins else ""), login(kind, stack))
     return made
 
 
