@@ -227,7 +227,7 @@ def traffic_stopped(minutes: int, always: tuple[str, ...]) -> Alert:
     return Alert(
         name="LlmTrafficStopped",
         expr=f"({silence} and on (service) ({used_to}) and on (service) ({known})){listed}",
-        hold="5m",
+        hold="1m",
         severity="warning",
         summary="{{ $labels.service }} sends no spans any more",
         description=f"{{{{ $labels.service }}}} has sent no span for {minutes} minutes, and it was never silent for "

@@ -155,7 +155,7 @@ def certificate(name: str, days: int, severity: str) -> Alert:
     return Alert(
         name=name,
         expr=f"{ends} - time() < {days * DAY}",
-        hold="10m",
+        hold="1m",
         severity="critical" if urgent else "warning",
         summary=summary.format("{{ $labels.component }}"),
         description=description.format("{{ $labels.component }}", "{{ $value | humanizeDuration }}"),
