@@ -5,7 +5,9 @@ from alerts.model import Alert, Firing, RuleGroup, Silencer, Story, selector
 from components.settings import Settings
 
 EDGE = {"job": "edge-otlp-applications", "component": "edge-otlp", "instance": "edge-otlp:8405"}
-UI = {"job": "edge-ui-applications", "component": "edge-ui", "instance": "edge-ui:8405", "ui": "phoenix"}
+UI = {"job": "edge-ui", "component": "edge-ui", "instance": "edge-ui:8405", "proxy": "phoenix"}
+INTERFACES = "phoenix|grafana|prometheus|alertmanager"
+"""HAProxy's backends of the user interfaces (components/edge/templates/ui.cfg.j2)."""
 DATABASE = {"job": "postgres", "component": "postgres-exporter", "instance": "postgres-exporter:9187"}
 PROBE = {
     "job": "blackbox-https",
@@ -68,31 +70,37 @@ def tokens_refused(per_minute: float) -> Alert:
 
 
 def logins_refused(per_minute: float) -> Alert:
-    metric = "edge_ui_refused_logins_total"
+    metric = "haproxy_backend_requests_denied_total"
     series = selector(metric, **UI)
+    other = selector(metric, **{**UI, "component": "edge-otlp", "proxy": "otlp_http"})
     return Alert(
         name="LoginsRefused",
-        expr=f"sum by (component, ui) (rate({metric}[5m])) * 60 > {per_minute:g}",
+        expr=f'sum by (component, proxy) (rate({metric}{{component="edge-ui", proxy=~"{INTERFACES}"}}[5m])) * 60'
+        f" > {per_minute:g}",
         hold="3m",
         severity="warning",
-        summary="Logins to {{ $labels.ui }} fail again and again",
-        description='{{ $value | printf "%.0f" }} logins to {{ $labels.ui }} per minute are refused (alert above '
-        f"{per_minute:g}): a client with an old password, or somebody who guesses. The edge slows them down.",
+        summary="The edge refuses logins to {{ $labels.proxy }}",
+        description='{{ $value | printf "%.0f" }} requests to {{ $labels.proxy }} per minute are refused at the edge '
+        "(alert above "
+        f"{per_minute:g}): too many logins from one address or wrong passwords in a row, or pages of a foreign origin.",
         fires=Story(
             series={series: f"0x4 0+{2 * per_minute:g}x20 {40 * per_minute:g}x20"},
             silent=("4m", "6m", "35m"),
             firing=(
                 Firing(
                     at="18m",
-                    labels={"component": "edge-ui", "ui": "phoenix"},
-                    summary="Logins to phoenix fail again and again",
-                    description=f"{2 * per_minute:.0f} logins to phoenix per minute are refused (alert above "
-                    f"{per_minute:g}): a "
-                    "client with an old password, or somebody who guesses. The edge slows them down.",
+                    labels={"component": "edge-ui", "proxy": "phoenix"},
+                    summary="The edge refuses logins to phoenix",
+                    description=f"{2 * per_minute:.0f} requests to phoenix per minute are refused at the edge (alert "
+                    f"above "
+                    f"{per_minute:g}): too many logins from one address or wrong passwords in a row, or pages of a "
+                    f"foreign "
+                    "origin.",
                 ),
             ),
         ),
-        below=Story(series={series: f"0+{per_minute * 0.99:g}x40"}, silent=("18m", "40m")),
+        # What is refused on the way of the spans has alerts of its own.
+        below=Story(series={series: f"0+{per_minute * 0.99:g}x40", other: "0+1000x40"}, silent=("18m", "40m")),
     )
 
 

@@ -23,6 +23,8 @@ UID: Final = 65534
 GID: Final = 65534
 ADMIN: Final = "admin"
 GRAFANA_USER: Final = "grafana"
+UNPROBED: Final = (Service.POSTGRES.value, Service.PGBOUNCER.value)
+"""Services that the blackbox exporter can't reach: they are on no network with it."""
 PROBE_LOGIN: Final = "secrets/probe-login"
 
 
@@ -69,7 +71,11 @@ class Prometheus(pulumi.ComponentResource):
             GRAFANA_TARGET,
             ScrapeTarget(job="prometheus", service=Service.PROMETHEUS, port=Port.PROMETHEUS),
         )
-        rule_files = {**alerts.rule_files(settings, self.scrape_targets), **(rules or {})}
+        rule_files: dict[str, pulumi.Input[str]] = {
+            **alerts.rule_files(settings, self.scrape_targets),
+            **(rules or {}),
+            "certificates.yml": self._certificates(context),
+        }
         config = render.render_config(
             stack=context.stack,
             targets=self.scrape_targets,
@@ -105,6 +111,11 @@ class Prometheus(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"url": self.url})
+
+    def _certificates(self, context: Context) -> pulumi.Output[str]:
+        """Of the database alone: probes see when the others end, and a renewed one would not restart Prometheus."""
+        leaves = {service: leaf.certificate_pem for service, leaf in context.ca.leaves.items() if service in UNPROBED}
+        return pulumi.Output.all(**leaves).apply(render.certificate_rules)
 
     def _web_config(self, context: Context) -> pulumi.Output[str]:
         return pulumi.Output.all(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
+from cryptography.x509 import load_pem_x509_certificate
 
 from components.contributions import ScrapeTarget
 from components.names import CONFIG_DIR, TLS_CA, Port, Service
@@ -175,18 +176,19 @@ def client_config(username: str) -> str:
     )
 
 
-def certificate_rules(not_after: Mapping[str, float]) -> str:
-    """A rule file that tells when each certificate of ours ends: of services that no probe reaches, too.
+def certificate_rules(certificates: Mapping[str, str]) -> str:
+    """A rule file that tells when certificates of ours end that no probe reaches.
 
     Args:
-        not_after: service -> end of its certificate, Unix time in seconds.
+        certificates: service -> its certificate, PEM. What is no certificate (as in a dry run) is left out.
     """
     rules = [
         {
             "record": "agentstack_certificate_not_after_seconds",
-            "expr": f"vector({end:.0f})",
+            "expr": f"vector({load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp():.0f})",
             "labels": {"component": service},
         }
-        for service, end in sorted(not_after.items())
+        for service, pem in sorted(certificates.items())
+        if pem.startswith("-----BEGIN CERTIFICATE-----")
     ]
     return yaml.safe_dump({"groups": [{"name": "certificates", "interval": "1m", "rules": rules}]}, sort_keys=False)

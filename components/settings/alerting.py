@@ -115,7 +115,7 @@ class Thresholds(Model):
     refused_tokens_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] = 6.0
     """Requests with an unknown token at the edges."""
     failed_logins_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] = 5.0
-    """Refused logins, per user interface."""
+    """Requests to one user interface that the edge refuses: too many logins, wrong passwords in a row."""
     silent_minutes: Annotated[int, Field(ge=5, le=1440)] = 15
     """How long a service that always sends may be silent."""
 

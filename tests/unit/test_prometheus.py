@@ -4,11 +4,16 @@ What promtool says about it is decided in tests/rules.
 """
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import bcrypt
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from components.contributions import ScrapeTarget
 from components.exporters import blackbox, node
@@ -121,8 +126,27 @@ def test_nothing_but_up_changes_what_runs() -> None:
     assert "--web.route-prefix=/" in flags
 
 
-def test_a_certificates_end_is_a_series() -> None:
-    (group,) = yaml.safe_load(render.certificate_rules({"postgres": 1_900_000_000.4}))["groups"]
+def certificate(end: datetime) -> str:
+    """A self-signed certificate, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "postgres")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(end - timedelta(days=365))
+        .not_valid_after(end)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_the_end_of_a_certificate_that_no_probe_reaches_is_a_series() -> None:
+    end = datetime(2030, 3, 17, 17, 46, 40, tzinfo=UTC)
+    text = render.certificate_rules({"postgres": certificate(end), "pgbouncer": "not known yet"})
+    (group,) = yaml.safe_load(text)["groups"]
     assert group["rules"] == [
         {
             "record": "agentstack_certificate_not_after_seconds",
@@ -179,7 +203,7 @@ def test_the_program_scrapes_every_component() -> None:
         "phoenix", "collector", "edge-otlp", "edge-otlp-applications", "edge-ui", "postgres", "node", "blackbox",
         "blackbox-https", "blackbox-tls", "alertmanager", "grafana", "prometheus",
     } <= jobs  # fmt: skip
-    assert "/etc/agentstack/rules/services.yml" in files
+    assert {"/etc/agentstack/rules/services.yml", "/etc/agentstack/rules/certificates.yml"} <= set(files)
     expected = yaml.safe_load(files["/etc/agentstack/rules/recording.yml"])["groups"]
     listed = {
         rule["labels"]["job"]
