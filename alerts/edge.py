@@ -58,7 +58,8 @@ def backend_down() -> Alert:
     return Alert(
         name="EdgeBackendDown",
         expr=f'haproxy_backend_active_servers{{proxy=~"{BACKENDS}"}} == 0',
-        hold="1m",
+        # Longer than ServiceDown's, which holds it back: a consequence must never be told before its cause.
+        hold="2m",
         severity="critical",
         summary="{{ $labels.component }} finds nobody behind {{ $labels.proxy }}",
         description="No server of the backend {{ $labels.proxy }} of {{ $labels.component }} passes its check: "

@@ -191,6 +191,13 @@ class StackUnderTest:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.file.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Close the connections of the clients that tests asked for: left open they fail the run when it ends."""
+        for name, made in list(self.__dict__.items()):
+            if isinstance(made, httpx.Client):
+                made.close()
+                del self.__dict__[name]
+
     def left_over(self) -> list[str]:
         """Containers, volumes and networks that carry this stack's name."""
         prefix = f"agentstack-{self.name}-"

@@ -1,10 +1,12 @@
 """Alerts on the living stack: none while all is well; each that is provoked is told, by a real webhook, and taken back.
 
-The first test takes ten minutes: it must run before anything is broken on purpose (it is the first file after birth).
+The healthy traffic must run before anything is broken on purpose (this is the first file after birth). It takes as many
+minutes as AGENTSTACK_HEALTHY_MINUTES says, 3 without it; a release is proven with 10.
 """
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,8 +21,9 @@ from tests.e2e.stack import ROOT, StackUnderTest, docker, inspect, poll
 
 pytestmark = pytest.mark.e2e
 
-MINUTES = 10
+MINUTES = int(os.environ.get("AGENTSTACK_HEALTHY_MINUTES", "3"))
 RATE = 1
+"""Traces per second."""
 SERVER = """
 import http.server
 class Hook(http.server.BaseHTTPRequestHandler):
@@ -84,7 +87,7 @@ def test_prometheus_shows_the_demos_totals_within_a_minute(stack: StackUnderTest
     poll(arrived, 60, f"spans, traces, tokens and cost grew by {wanted}")
 
 
-def test_ten_minutes_of_healthy_traffic_raise_no_alert(stack: StackUnderTest) -> None:
+def test_healthy_traffic_raises_no_alert(stack: StackUnderTest) -> None:
     poll(lambda: firing(stack) == {"Watchdog"}, 300, "nothing but Watchdog fires before", every=5)
     began = time.time()
     totals = ended(demo(stack, traces=MINUTES * 60 * RATE, rate=RATE), MINUTES * 60 + 180)
