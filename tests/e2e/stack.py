@@ -262,12 +262,6 @@ class StackUnderTest:
         """Grafana's API, logged in as admin."""
         return self._with_login("grafana")
 
-    def close(self) -> None:
-        """Let go of the connections that the clients above keep."""
-        for value in list(vars(self).values()):
-            if isinstance(value, httpx.Client):
-                value.close()
-
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The result of an instant query in Prometheus."""
         answer = self.prometheus.get("/api/v1/query", params={"query": expression})
