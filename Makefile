@@ -51,6 +51,10 @@ test: setup images ## Everything: lint, types, unit, rules, engine, end to end
 test-drift: setup ## Drift and repair on a real stack (about 20 min; not part of `make test`)
 	@$(PYTHON) -m tools.check drift
 
+.PHONY: test-alerts
+test-alerts: setup images ## Alerts provoked on a real stack, told by a webhook and taken back (about 15 min; not part of `make test`)
+	@$(PYTHON) -m tools.check alerts
+
 .PHONY: test-recovery
 test-recovery: setup images ## Backup, restore and damage on a real stack (not part of `make test`)
 	@$(PYTHON) -m tools.check recovery
@@ -66,7 +70,7 @@ lint: ## Style and types alone
 	@$(PYTHON) -m tools.check lint
 
 .PHONY: bench
-bench: setup images ## Measure times, memory and throughput on a stack of its own; writes docs/performance.md (10 min)
+bench: setup images ## Measure times, memory and throughput on a stack of its own; writes docs/performance.md (8 min)
 	@$(VENV)/python -m tools.bench
 
 .PHONY: dashboards

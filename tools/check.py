@@ -1,6 +1,6 @@
 """`make test`, `make test-fast`, `make lint`: everything that proves the product, in one pytest run.
 
-    python3 -m tools.check all|fast|drift|recovery|lint
+    python3 -m tools.check all|fast|drift|recovery|alerts|lint
 
 Lint and types are unit tests too (tests/unit/test_lint.py), so one closing line and one exit code tell all. Both are
 left in `.agentstack/logs/test-result` for `.ci/run`. Exit codes: pytest's own (5, nothing collected, is a failure).
@@ -17,10 +17,11 @@ from tools.console import main
 from tools.layout import Layout, layout, private
 
 TIERS: Final = {
-    "all": ["-m", "not drift and not recovery"],
+    "all": ["-m", "not drift and not recovery and not alerts"],
     "fast": ["-m", "unit or rules"],
     "drift": ["-m", "drift"],
     "recovery": ["-m", "recovery"],
+    "alerts": ["-m", "alerts"],
 }
 RESULT: Final = "test-result"
 
