@@ -1,7 +1,6 @@
 """The whole path of a running stack: spans stored per second, and the time from sender to stored.
 
-Beside it, in the same run, Phoenix alone, fed directly on its own network by this machine: what edge, Collector,
-metrics, redaction and queue add. Stored means: a row of the database, counted by its own client.
+Stored means: a row of the database, counted by its own client.
 """
 
 import statistics
@@ -13,39 +12,26 @@ from dataclasses import dataclass
 import httpx
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from components.names import Port
-from tests.e2e.stack import StackUnderTest, docker, inspect, poll
-from tests.e2e.telemetry import llm_span, request
+from tests.e2e.stack import StackUnderTest, docker, poll
+from tests.e2e.telemetry import llm_span, request, send_http
 
 PER_REQUEST = 100
-CONNECTIONS = 32
-"""Phoenix answers only what it has stored, which it does in turns: few connections would measure the turns."""
+CONNECTIONS = 8
 SINGLE = 200
 EVERY_SECONDS = 0.1
 """Requests of one span each, for the latency, and the time between two."""
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way for spans to Phoenix."""
-
-    name: str
-    url: str
-    headers: dict[str, str]
-    server_name: str | None = None
-
-    def post(self, client: httpx.Client, project: str, spans: Sequence[Span]) -> None:
-        """Send until acknowledged."""
-        body = request(project, spans).SerializeToString()
-        headers = {"content-type": "application/x-protobuf", **self.headers}
-        extensions = {"sni_hostname": self.server_name} if self.server_name else {}
-        while True:
-            answer = client.post(self.url, content=body, headers=headers, extensions=extensions)
-            if answer.status_code == httpx.codes.OK:
-                return
-            if answer.status_code not in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}:
-                answer.raise_for_status()
-            time.sleep(0.1)
+def post(client: httpx.Client, stack: StackUnderTest, project: str, spans: Sequence[Span]) -> None:
+    """Send until acknowledged."""
+    body = request(project, spans)
+    while True:
+        answer = send_http(stack, body, stack.token("bench"), client=client)
+        if answer.status_code == httpx.codes.OK:
+            return
+        if answer.status_code not in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}:
+            answer.raise_for_status()
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -55,18 +41,6 @@ class Measured:
     spans_per_second: float
     median_seconds: float
     p99_seconds: float
-
-
-def ways(stack: StackUnderTest) -> tuple[Way, Way]:
-    """The whole path, and Phoenix alone."""
-    bearer = {"authorization": f"Bearer {stack.token('bench')}"}
-    network = inspect(stack.container("phoenix"))["NetworkSettings"]["Networks"][stack.network("phoenix")]
-    secret = {"authorization": f"Bearer {stack.outputs['credentials']['phoenix']['admin_secret']}"}
-    direct = f"https://{network['IPAddress']}:{Port.PHOENIX}/v1/traces"
-    return (
-        Way("whole path (edge, Collector, Phoenix, PostgreSQL)", f"{stack.endpoint('otlp_http')}/v1/traces", bearer),
-        Way("Phoenix fed directly", direct, secret, "phoenix"),
-    )
 
 
 def stored_ids(stack: StackUnderTest, project: str) -> set[str]:
@@ -81,35 +55,35 @@ def client_of(stack: StackUnderTest) -> httpx.Client:
     return httpx.Client(verify=stack.trust, timeout=60, trust_env=False)
 
 
-def measure(stack: StackUnderTest, way: Way, spans: int, label: str) -> Measured:
+def measure(stack: StackUnderTest, spans: int) -> Measured:
     """Send ``spans`` over a few connections, then single ones."""
-    project = f"bench-{label}"
+    project = "bench"
     bodies = [[llm_span() for _ in range(PER_REQUEST)] for _ in range(spans // PER_REQUEST)]
 
     def sender(mine: list[list[Span]]) -> None:
         with client_of(stack) as client:
             for body in mine:
-                way.post(client, project, body)
+                post(client, stack, project, body)
 
     began = time.monotonic()
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for done in [pool.submit(sender, bodies[index::CONNECTIONS]) for index in range(CONNECTIONS)]:
             done.result()
     total = len(bodies) * PER_REQUEST
-    poll(lambda: len(stored_ids(stack, project)) == total, 300, f"{total} spans stored by {way.name}", every=0.5)
+    poll(lambda: len(stored_ids(stack, project)) == total, 300, f"{total} spans stored", every=0.5)
     rate = total / (time.monotonic() - began)
 
-    return Measured(rate, *latency(stack, way, f"{project}-single"))
+    return Measured(rate, *latency(stack, f"{project}-single"))
 
 
-def latency(stack: StackUnderTest, way: Way, project: str) -> tuple[float, float]:
+def latency(stack: StackUnderTest, project: str) -> tuple[float, float]:
     """Median and 99th percentile of the time from sending a single span until the database shows it."""
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}
 
     def send(client: httpx.Client, span: Span) -> None:
         sent[span.span_id.hex()] = time.monotonic()
-        way.post(client, project, [span])
+        post(client, stack, project, [span])
 
     def look() -> bool:
         now = time.monotonic()
@@ -131,15 +105,12 @@ def latency(stack: StackUnderTest, way: Way, project: str) -> tuple[float, float
 
 
 def rows(stack: StackUnderTest, spans: int = 20_000) -> str:
-    """A Markdown table of both ways, and their ratio."""
-    found = [
-        (way, measure(stack, way, spans, label)) for way, label in zip(ways(stack), ("path", "direct"), strict=True)
-    ]
-    lines = ["| way | spans stored per second | sender to stored, median | p99 |", "| --- | --- | --- | --- |"]
-    for way, it in found:
-        lines.append(f"| {way.name} | {it.spans_per_second:.0f} | {it.median_seconds:.2f} s | {it.p99_seconds:.2f} s |")
-    (_, path), (_, direct) = found
-    ratio = path.spans_per_second / direct.spans_per_second
-    added = path.p99_seconds - direct.p99_seconds
-    lines.append(f"| the first beside the second | {ratio:.2f} of it | | +{added:.2f} s |")
-    return "\n".join(lines)
+    """A Markdown table."""
+    found = measure(stack, spans)
+    return "\n".join(
+        [
+            "| spans stored per second | sender to stored, median | p99 |",
+            "| --- | --- | --- |",
+            f"| {found.spans_per_second:.0f} | {found.median_seconds:.2f} s | {found.p99_seconds:.2f} s |",
+        ]
+    )
