@@ -83,6 +83,15 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class ReloadKeeps:
+    """One line to a Unix socket inside the container, and the file that keeps the answer."""
+
+    socket: str
+    ask: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Health:
     """A health check: the probe's arguments (see images/probe), times in seconds.
 
@@ -99,17 +108,8 @@ class Health:
     wait_timeout_seconds: int = 180
     reload_signal: str | None = None
     """Sent (HUP, USR1, USR2) to the service when its live files have changed; None: it looks at them by itself."""
-    reload_keeps: "ReloadKeeps | None" = None
+    reload_keeps: ReloadKeeps | None = None
     """What the service is asked before that signal, for it to find again afterwards."""
-
-
-@dataclass(frozen=True)
-class ReloadKeeps:
-    """One line to a Unix socket inside the container, and the file that keeps the answer."""
-
-    socket: str
-    ask: str
-    answer: str
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def cli() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="how often short things are measured (median; default 5)")
-    parser.add_argument("--spans", type=int, default=20_000, help="spans sent by each way (default 20000)")
+    parser.add_argument("--spans", type=int, default=20_000, help="spans sent through the whole path (default 20000)")
     given = parser.parse_args()
     measured = measure(given.runs, given.spans)
     print("\n\n".join(measured.values()))

@@ -51,11 +51,16 @@ func (l *reloader) keep() error {
 	if len(text) == 0 {
 		return errors.New("no answer")
 	}
-	draft := l.answer + ".new"
+	return replace(l.answer, text)
+}
+
+// replace puts a file in place in one step: a reader finds the old text or the new one, whole.
+func replace(path string, text []byte) error {
+	draft := path + ".new"
 	if err := os.WriteFile(draft, text, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(draft, l.answer)
+	return os.Rename(draft, path)
 }
 
 var reloadSignals = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
@@ -131,11 +136,7 @@ func (l *reloader) note(restarts *restarter) string {
 }
 
 func (l *reloader) save(life, taken, seen, note string) string {
-	draft := l.state + ".new"
-	if err := os.WriteFile(draft, []byte(life+" "+taken+" "+seen), 0o600); err != nil {
-		return "reload state can't be written: " + err.Error()
-	}
-	if err := os.Rename(draft, l.state); err != nil {
+	if err := replace(l.state, []byte(life+" "+taken+" "+seen)); err != nil {
 		return "reload state can't be written: " + err.Error()
 	}
 	return note

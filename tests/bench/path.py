@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.e2e.stack import StackUnderTest, docker, poll
+from tests.e2e.stack import StackUnderTest, poll
 from tests.e2e.telemetry import llm_span, request, send_http
 
 PER_REQUEST = 100
@@ -43,25 +43,13 @@ class Measured:
     p99_seconds: float
 
 
-def stored_ids(stack: StackUnderTest, project: str) -> set[str]:
-    """Ids of a project's spans in the database."""
-    sql = f"select s.span_id from spans s join traces t on t.id = s.trace_rowid join projects p on p.id = t.project_rowid where p.name = '{project}'"  # noqa: E501, S608 - our own name
-    command = ("psql", "-X", "-A", "-t", "-h", "/var/run/postgresql", "-U", "postgres", "-d", "phoenix", "-c", sql)
-    return set(docker("exec", stack.container("postgres"), *command).split())
-
-
-def client_of(stack: StackUnderTest) -> httpx.Client:
-    """Trusts our CA alone."""
-    return httpx.Client(verify=stack.trust, timeout=60, trust_env=False)
-
-
 def measure(stack: StackUnderTest, spans: int) -> Measured:
     """Send ``spans`` over a few connections, then single ones."""
     project = "bench"
     bodies = [[llm_span() for _ in range(PER_REQUEST)] for _ in range(spans // PER_REQUEST)]
 
     def sender(mine: list[list[Span]]) -> None:
-        with client_of(stack) as client:
+        with stack.client("otlp_http") as client:
             for body in mine:
                 post(client, stack, project, body)
 
@@ -70,7 +58,7 @@ def measure(stack: StackUnderTest, spans: int) -> Measured:
         for done in [pool.submit(sender, bodies[index::CONNECTIONS]) for index in range(CONNECTIONS)]:
             done.result()
     total = len(bodies) * PER_REQUEST
-    poll(lambda: len(stored_ids(stack, project)) == total, 300, f"{total} spans stored", every=0.5)
+    poll(lambda: len(stack.stored_ids(project)) == total, 300, f"{total} spans stored", every=0.5)
     rate = total / (time.monotonic() - began)
 
     return Measured(rate, *latency(stack, f"{project}-single"))
@@ -87,11 +75,11 @@ def latency(stack: StackUnderTest, project: str) -> tuple[float, float]:
 
     def look() -> bool:
         now = time.monotonic()
-        for found in stored_ids(stack, project) - seen.keys():
+        for found in stack.stored_ids(project) - seen.keys():
             seen[found] = now
         return len(seen) == SINGLE
 
-    with client_of(stack) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
+    with stack.client("otlp_http") as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         watching = pool.submit(poll, look, 120, "every single span stored", 0.05)
         sending: list[Future[None]] = []
         for _ in range(SINGLE):
@@ -104,7 +92,7 @@ def latency(stack: StackUnderTest, project: str) -> tuple[float, float]:
     return statistics.median(times), times[round(0.99 * SINGLE) - 1]
 
 
-def rows(stack: StackUnderTest, spans: int = 20_000) -> str:
+def rows(stack: StackUnderTest, spans: int) -> str:
     """A Markdown table."""
     found = measure(stack, spans)
     return "\n".join(

@@ -320,6 +320,16 @@ class StackUnderTest:
             if not cursor:
                 return found
 
+    def sql(self, text: str, user: str = "postgres") -> str:
+        """What PostgreSQL answers its own client, unaligned, without headings."""
+        command = ("psql", "-XAtq", "-U", user, "-d", "phoenix", "-c", text)
+        return docker("exec", self.container("postgres"), *command).strip()
+
+    def stored_ids(self, project: str) -> set[str]:
+        """Hex ids of every span of a project, asked of PostgreSQL itself."""
+        joined = "spans s JOIN traces t ON t.id = s.trace_rowid JOIN projects p ON p.id = t.project_rowid"
+        return set(self.sql(f"SELECT s.span_id FROM {joined} WHERE p.name = '{project}'").split())  # noqa: S608
+
     def span_ids(self, project: str) -> set[str]:
         """Hex ids of every span of a project."""
         return {span["context"]["span_id"] for span in self.spans(project)}

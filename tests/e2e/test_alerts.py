@@ -68,6 +68,10 @@ class Hook:
                 found += [a for a in alerts if a["status"] == status and labels.items() <= a["labels"].items()]
         return found
 
+    def hears(self, status: str, seconds: float, **labels: str) -> dict[str, Any]:
+        """The first alert that is told with this status and these labels, within ``seconds``."""
+        return poll(lambda: self.told(status, **labels), seconds, f"{status} {labels} at the webhook", every=2)[0]
+
 
 @pytest.fixture(scope="module")
 def hook(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hook]:
@@ -119,8 +123,7 @@ def test_the_dead_mans_switch_hears_again_and_again(stack: StackUnderTest, hook:
 
 def test_money_that_is_spent_is_told(stack: StackUnderTest, hook: Hook) -> None:
     ended(demo(stack, traces=40, rate=0, seed=11), 180)
-    poll(lambda: hook.told("firing", alertname="LlmCostPerHourHigh"), 180, "the budget's alert at the webhook", every=2)
-    alert = hook.told("firing", alertname="LlmCostPerHourHigh")[0]
+    alert = hook.hears("firing", 180, alertname="LlmCostPerHourHigh")
     assert alert["labels"]["severity"] == "critical"
     assert "budget 0.01 USD" in alert["annotations"]["description"]
     assert alert["annotations"]["runbook_url"].endswith("LlmCostPerHourHigh.md")
@@ -128,12 +131,7 @@ def test_money_that_is_spent_is_told(stack: StackUnderTest, hook: Hook) -> None:
 
 
 def test_a_certificate_that_ends_is_told(stack: StackUnderTest, hook: Hook) -> None:
-    poll(
-        lambda: hook.told("firing", alertname="CertificateExpiresSoon", component="phoenix"),
-        240,
-        "the certificate's alert at the webhook",
-        every=2,
-    )
+    hook.hears("firing", 240, alertname="CertificateExpiresSoon", component="phoenix")
 
 
 def test_phoenix_down_is_told_alone_and_taken_back(stack: StackUnderTest, hook: Hook) -> None:
@@ -141,24 +139,14 @@ def test_phoenix_down_is_told_alone_and_taken_back(stack: StackUnderTest, hook: 
     phoenix = stack.container("phoenix")
     docker("stop", phoenix, timeout=120)
     try:
-        poll(
-            lambda: hook.told("firing", alertname="ServiceDown", component="phoenix"),
-            240,
-            "ServiceDown at the webhook",
-            every=2,
-        )
+        hook.hears("firing", 240, alertname="ServiceDown", component="phoenix")
         poll(lambda: {"EdgeBackendDown", "ServiceUnreachable"} <= firing(stack), 240, "the consequences fire", every=2)
         assert [alert["status"]["state"] for alert in in_alertmanager(stack, "EdgeBackendDown")] == ["suppressed"]
         for name in ("EdgeBackendDown", "ServiceUnreachable"):
             assert not hook.told("firing", alertname=name), f"{name} is a consequence"
     finally:
         docker("start", phoenix)
-    poll(
-        lambda: hook.told("resolved", alertname="ServiceDown", component="phoenix"),
-        300,
-        "ServiceDown taken back at the webhook",
-        every=2,
-    )
+    hook.hears("resolved", 300, alertname="ServiceDown", component="phoenix")
     poll(lambda: not in_alertmanager(stack, "ServiceDown"), 60, "and gone from Alertmanager", every=2)
 
 
@@ -170,22 +158,12 @@ def test_memory_that_fills_is_told_and_taken_back(stack: StackUnderTest, hook: H
     program = f"import time; block = bytearray({filling}); block[::4096] = b'x' * len(block[::4096]); time.sleep(600)"
     with subprocess.Popen(["docker", "exec", phoenix, "/usr/bin/python3", "-c", program]) as running:
         try:
-            poll(
-                lambda: hook.told("firing", alertname="ContainerMemoryHigh", service="phoenix"),
-                300,
-                "ContainerMemoryHigh at the webhook",
-                every=2,
-            )
+            hook.hears("firing", 300, alertname="ContainerMemoryHigh", service="phoenix")
         finally:
             running.terminate()
             # The client's end does not end what it started in there.
             docker("exec", phoenix, "/usr/bin/python3", "-c", KILL, check=False)
-    poll(
-        lambda: hook.told("resolved", alertname="ContainerMemoryHigh", service="phoenix"),
-        240,
-        "ContainerMemoryHigh taken back",
-        every=2,
-    )
+    hook.hears("resolved", 240, alertname="ContainerMemoryHigh", service="phoenix")
 
 
 KILL = """
@@ -203,19 +181,9 @@ for entry in pathlib.Path("/proc").iterdir():
 
 def test_a_sender_that_stops_is_told(stack: StackUnderTest, hook: Hook) -> None:
     """`support-chat` must always send, the settings say; the last of its traffic was minutes ago."""
-    poll(
-        lambda: hook.told("firing", alertname="LlmTrafficStopped", service="support-chat"),
-        600,
-        "LlmTrafficStopped at the webhook",
-        every=5,
-    )
+    hook.hears("firing", 600, alertname="LlmTrafficStopped", service="support-chat")
     ended(demo(stack, traces=30, rate=0, seed=13), 180)
-    poll(
-        lambda: hook.told("resolved", alertname="LlmTrafficStopped", service="support-chat"),
-        240,
-        "LlmTrafficStopped taken back",
-        every=2,
-    )
+    hook.hears("resolved", 240, alertname="LlmTrafficStopped", service="support-chat")
 
 
 def test_alertmanager_checks_its_own_configuration(stack: StackUnderTest, hook: Hook) -> None:

@@ -28,17 +28,6 @@ def project_of(test: str) -> str:
     return f"{test}-{os.urandom(3).hex()}"
 
 
-def sql(stack: StackUnderTest, text: str, user: str = "postgres") -> str:
-    command = ["psql", "-XAtq", "-U", user, "-d", "phoenix", "-c", text]
-    return docker("exec", stack.container("postgres"), *command).strip()
-
-
-def stored(stack: StackUnderTest, project: str) -> set[str]:
-    """Ids that PostgreSQL holds of a project, asked there."""
-    joined = "spans s JOIN traces t ON t.id = s.trace_rowid JOIN projects p ON p.id = t.project_rowid"
-    return set(sql(stack, f"SELECT s.span_id FROM {joined} WHERE p.name = '{project}'").split())  # noqa: S608
-
-
 def healthy(stack: StackUnderTest, *services: str) -> bool:
     return all(inspect(stack.container(s))["State"]["Health"]["Status"] == "healthy" for s in services)
 
@@ -75,10 +64,10 @@ def test_back_to_a_moment_with_every_span_up_to_it_and_none_after(stack: StackUn
         backup(stack, "now")
         poll(lambda: len(sender.acknowledged) > 400, 60, "spans after the backup")
         # One statement: the moment, and what was committed before it.
-        moment, up_to = sql(stack, "SELECT clock_timestamp()"), stored(stack, project)
+        moment, up_to = stack.sql("SELECT clock_timestamp()"), stack.stored_ids(project)
         poll(lambda: len(sender.acknowledged) > 600, 60, "spans after the moment")
-    poll(lambda: sender.acknowledged <= stored(stack, project), 120, "all of them stored", every=2)
-    sql(stack, "DROP TABLE spans CASCADE")
+    poll(lambda: sender.acknowledged <= stack.stored_ids(project), 120, "all of them stored", every=2)
+    stack.sql("DROP TABLE spans CASCADE")
     done = restore(stack, "--to", moment)
     after = stack.span_ids(project)
     late = after - up_to
@@ -94,10 +83,10 @@ def test_a_data_directory_deleted_under_load_costs_only_what_was_not_archived(st
     project = project_of("deleted")
     with Sender(stack, project, stack.token("chat"), spans_per_second=20, per_request=5) as sender:
         poll(lambda: len(sender.acknowledged) > 60, 60, "spans")
-        sql(stack, "SELECT pg_switch_wal()")
-        archived = stored(stack, project)
+        stack.sql("SELECT pg_switch_wal()")
+        archived = stack.stored_ids(project)
         waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
-        poll(lambda: sql(stack, waiting) == "0", 60, "all archived")
+        poll(lambda: stack.sql(waiting) == "0", 60, "all archived")
         poll(lambda: len(sender.acknowledged) > 120, 60, "spans that may not be archived")
         docker("exec", stack.container("postgres"), "sh", "-c", "rm -rf /var/lib/postgresql/data/pgdata", check=False)
         gone = time.monotonic()
@@ -117,7 +106,7 @@ def test_a_data_directory_deleted_under_load_costs_only_what_was_not_archived(st
 def test_a_hole_in_the_log_is_an_alert_and_its_end_is_too(stack: StackUnderTest) -> None:
     archive = "/var/lib/pgbackrest/archive/phoenix"
     for _ in range(2):
-        sql(stack, "SELECT agentstack.beat(); SELECT pg_switch_wal()")
+        stack.sql("SELECT agentstack.beat(); SELECT pg_switch_wal()")
     count = f"find {archive} -name '0*-*.zst' | wc -l"
     before = int(docker("exec", stack.container("backup"), "sh", "-c", count))
     poll(lambda: int(docker("exec", stack.container("backup"), "sh", "-c", count)) >= before, 60, "archived")
@@ -178,7 +167,7 @@ def test_a_new_machine_from_the_escrow_file_and_the_second_repository(
     poll(lambda: ids(spans) <= stack.span_ids(project), 60, "stored")
     poll(lambda: json.loads(backup(stack, "list", "--json"))["s3"]["sets"], 300, "a backup in S3", every=3)
     backup(stack, "now", "--repository", "2")
-    sql(stack, "SELECT agentstack.beat(); SELECT pg_switch_wal()")
+    stack.sql("SELECT agentstack.beat(); SELECT pg_switch_wal()")
     escrow, secret = tmp_path / "stack.escrow", tmp_path / "passphrase"
     secret.write_text(ESCROW_PASSPHRASE + "\n")
     operator(stack, "escrow", str(escrow), "--passphrase-file", str(secret))

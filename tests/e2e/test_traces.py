@@ -81,7 +81,7 @@ def test_the_spans_stand_in_postgresql(stack: StackUnderTest) -> None:
     assert send_http(stack, request(project, sent), stack.token("chat")).status_code == httpx.codes.OK
     poll(lambda: stack.span_ids(project) == ids(sent), 60, "the span in Phoenix")
     query = f"SELECT count(*) FROM spans WHERE span_id = '{next(iter(ids(sent)))}'"  # noqa: S608 - our own id
-    rows = docker("exec", stack.container("postgres"), "psql", "-XAtq", "-U", "postgres", "-d", "phoenix", "-c", query)
+    rows = stack.sql(query)
     assert rows.strip() == "1"
 
 
